@@ -1,0 +1,1 @@
+"""The benchmark suite: results lie in `results/`, each with its conditions."""

@@ -1,0 +1,3 @@
+"""Weft: multi-LoRA adapter serving."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,68 @@
+"""Fixtures that several packages' tests share: a real redis-server and tiny real models."""
+
+import os
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is first imported
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+import torch
+
+from weft.server.embedded_redis import redis_command
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server: the one that TEST_REDIS_URL names, or a private one."""
+    given = os.environ.get("TEST_REDIS_URL")
+    if given is not None:
+        yield given
+        return
+    command, url = redis_command(tmp_path_factory.mktemp("redis"))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        wait_for_redis(url)
+        yield url
+        server.terminate()
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client of an empty database."""
+    client = redis.asyncio.Redis.from_url(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+def wait_for_redis(url: str, *, timeout_s: float = 20) -> None:
+    """Return when the server answers a PING; raise TimeoutError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.RedisError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no redis-server at {url} within {timeout_s} s") from None
+                time.sleep(0.02)
+            else:
+                return
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a seeded two-layer Llama in float32, its tokenizer and chat template."""
+    from .tiny import save_tiny_model
+
+    return save_tiny_model("llama", tmp_path_factory.mktemp("tiny-llama"))
