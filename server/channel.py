@@ -1,0 +1,285 @@
+"""What the front and the engine say to one another, and the local socket between them.
+
+front → engine   Hello · Submit · Abort · Ready · Unready · Probe
+engine → front   Welcome · Tokens · Finished · Failed · Need · Probed · Stats
+
+The engine binds one ROUTER socket, each front is a DEALER and is known by its peer id. Times are
+seconds of the monotonic clock, which all processes of one machine share.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import zmq
+import zmq.asyncio
+from msgspec import Struct
+
+from weft import __version__
+
+BUILD = __version__
+HIGH_WATER_MARK = 10_000  # messages that may wait for one front
+
+
+class Sampling(Struct, frozen=True, gc=False):
+    """How one sequence draws its tokens; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int = 0
+
+
+class Hello(Struct, frozen=True, tag=True):
+    """A front introduces itself; the engine answers with Welcome."""
+
+    build: str
+
+
+class Submit(Struct, frozen=True, tag=True):
+    """Start a sequence.
+
+    Attributes:
+        stream: Number of the sequence, unique within the front.
+        digest: Adapter, or None for the base.
+        salt: Separates prefix caches: the tenant.
+        logprobs: Alternatives to report with every token, 0…20; None for no logprobs at all.
+        deadline: Instant after which nobody waits for the answer.
+    """
+
+    stream: int
+    digest: str | None
+    tokens: list[int]
+    sampling: Sampling
+    max_tokens: int
+    stop_tokens: frozenset[int]
+    salt: str
+    logprobs: int | None = None
+    deadline: float | None = None
+
+
+class Abort(Struct, frozen=True, tag=True, gc=False):
+    """Nobody reads this sequence any more."""
+
+    stream: int
+
+
+class Ready(Struct, frozen=True, tag=True, gc=False):
+    """The image of `digest` lies on the local disk."""
+
+    digest: str
+    path: str
+
+
+class Unready(Struct, frozen=True, tag=True):
+    """The image of `digest` could not be brought to the local disk."""
+
+    digest: str
+    reason: str
+    message: str
+
+
+class Probe(Struct, frozen=True, tag=True, gc=False):
+    """Show that the image changes the base's logits and equals the uploaded tensors.
+
+    Attributes:
+        image: Path of the packed image.
+        config, weights: Paths of the uploaded files.
+    """
+
+    probe: int
+    digest: str
+    image: str
+    config: str
+    weights: str
+    allow_no_effect: bool
+
+
+class Welcome(Struct, frozen=True, tag=True):
+    """The engine is ready to take sequences."""
+
+    build: str
+    base_digest: str
+    max_context: int
+    num_blocks: int
+    block_tokens: int
+
+
+class TokenLogprobs(Struct, frozen=True, gc=False):
+    """Log-probabilities of one position in the raw distribution, likeliest alternative first."""
+
+    logprob: float
+    tokens: list[int]
+    logprobs: list[float]
+
+
+class Tokens(Struct, frozen=True, tag=True):
+    """The tokens of one step, in columns: sequence `streams[i]` drew `tokens[i]`.
+
+    `logprobs` has an entry per row if any row of the step asked, else it is empty.
+    """
+
+    streams: list[int]
+    tokens: list[int]
+    logprobs: list[TokenLogprobs | None] = []
+
+
+class Finished(Struct, frozen=True, tag=True):
+    """A sequence ended by itself, all its tokens sent; `reason` is `stop` or `length`."""
+
+    stream: int
+    reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    queue_s: float
+    load_s: float
+    prefill_s: float
+    decode_s: float
+    tier: str
+
+
+class Failed(Struct, frozen=True, tag=True):
+    """A sequence ended by a fault; `reason` is a name of the API's error reasons."""
+
+    stream: int
+    reason: str
+    message: str
+    metadata: dict[str, str] = {}
+
+
+class Need(Struct, frozen=True, tag=True, gc=False):
+    """Bring the image of `digest` to the local disk; answered by Ready or Unready."""
+
+    digest: str
+
+
+class FoundViolation(Struct, frozen=True, gc=False):
+    """One reason why a probe refuses an adapter."""
+
+    code: str
+    path: str
+    found: str
+    expected: str
+
+
+class Probed(Struct, frozen=True, tag=True):
+    """What a probe found: no violations means that the adapter may be published."""
+
+    probe: int
+    violations: list[FoundViolation]
+    largest_error: float = 0.0
+    logit_change: float = 0.0
+
+
+class StepSample(Struct, frozen=True, gc=False):
+    """One engine step: `kind` is `prefill`, `decode` or `mixed`."""
+
+    kind: str
+    seconds: float
+    tokens: int
+    distinct_adapters: int
+
+
+class LoadSample(Struct, frozen=True, gc=False):
+    """One adapter load, from a tier to the arena."""
+
+    origin: str
+    seconds: float
+
+
+class Stats(Struct, frozen=True, tag=True):
+    """The engine's figures: gauges as they are, samples and counts since the last message."""
+
+    running: int
+    waiting_budget: int
+    waiting_blocks: int
+    waiting_adapter: int
+    free_blocks: int
+    cached_blocks: int
+    used_blocks: int
+    arena_used_bytes: int
+    arena_total_bytes: int
+    resident: list[str]
+    steps: list[StepSample] = []
+    loads: list[LoadSample] = []
+    lookup_hits: int = 0
+    lookup_misses: int = 0
+    evictions: int = 0
+
+
+FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe
+EngineMessage = Welcome | Tokens | Finished | Failed | Need | Probed | Stats
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_front = msgspec.msgpack.Decoder(FrontMessage).decode
+_decode_engine = msgspec.msgpack.Decoder(EngineMessage).decode
+
+
+class EngineSocket:
+    """The engine's end: bound, never blocks on a slow front."""
+
+    def __init__(self, path: Path) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        path.unlink(missing_ok=True)
+        self._socket.bind(f"ipc://{path}")
+        path.chmod(0o600)
+
+    def receive(self, *, timeout_s: float) -> Iterator[tuple[bytes, FrontMessage]]:
+        """Yield every message that has arrived, after waiting at most `timeout_s` for the first."""
+        if not self._socket.poll(int(timeout_s * 1000)):
+            return
+        while True:
+            try:
+                peer, body = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            yield peer, _decode_front(body)
+
+    def send(self, peer: bytes, message: EngineMessage) -> bool:
+        """Queue a message; False if the front is gone or has stopped reading."""
+        try:
+            self._socket.send_multipart([peer, _encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        self._context.destroy()
+
+
+class FrontSocket:
+    """A front's end: connects, and connects again when the engine comes back."""
+
+    def __init__(self, path: Path) -> None:
+        self._context = zmq.asyncio.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        events = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+        self._monitor = self._socket.get_monitor_socket(events)
+        self._socket.connect(f"ipc://{path}")
+
+    async def send(self, message: FrontMessage) -> None:
+        await self._socket.send(_encode(message))
+
+    async def receive(self) -> EngineMessage:
+        body: bytes = await self._socket.recv()
+        return _decode_engine(body)
+
+    async def connections(self) -> AsyncIterator[bool]:
+        """Yield True whenever the engine's socket is reached and False whenever it is lost."""
+        while True:
+            event, _ = await self._monitor.recv_multipart()
+            yield int.from_bytes(event[:2], "little") == zmq.EVENT_CONNECTED
+
+    def close(self) -> None:
+        self._context.destroy()
