@@ -213,8 +213,8 @@ FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe
 EngineMessage = Welcome | Tokens | Finished | Failed | Need | Probed | Stats
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_front = msgspec.msgpack.Decoder(FrontMessage).decode
-_decode_engine = msgspec.msgpack.Decoder(EngineMessage).decode
+_front_decoder: msgspec.msgpack.Decoder[FrontMessage] = msgspec.msgpack.Decoder(FrontMessage)
+_engine_decoder: msgspec.msgpack.Decoder[EngineMessage] = msgspec.msgpack.Decoder(EngineMessage)
 
 
 class EngineSocket:
@@ -239,7 +239,7 @@ class EngineSocket:
                 peer, body = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield peer, _decode_front(body)
+            yield peer, _front_decoder.decode(body)
 
     def send(self, peer: bytes, message: EngineMessage) -> bool:
         """Queue a message; False if the front is gone or has stopped reading."""
@@ -272,8 +272,7 @@ class FrontSocket:
         await self._socket.send(_encode(message))
 
     async def receive(self) -> EngineMessage:
-        body: bytes = await self._socket.recv()
-        return _decode_engine(body)
+        return _engine_decoder.decode(await self._socket.recv())
 
     async def connections(self) -> AsyncIterator[bool]:
         """Yield True whenever the engine's socket is reached and False whenever it is lost."""
