@@ -1,5 +1,6 @@
 """What `weft serve` and `weft worker` are told, checked once; each part receives its own piece."""
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 MIB = 1024**2
 GIB = 1024**3
 DTYPES = ("float32", "float16", "bfloat16")
+MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
 RESERVED_NAMES = ("sha256", "shared")
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -96,6 +98,18 @@ class DataDir:
     @property
     def run(self) -> Path:
         return self.root / "run"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "run" / "metrics"
+
+    def socket(self, name: str) -> Path:
+        """Place a unix socket beside the data, or where paths are short if that one is too long."""
+        path = self.run.absolute() / f"{name}.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return path
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/weft-{os.getuid()}"))
+        return runtime / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
     @property
     def hash_cache(self) -> Path:

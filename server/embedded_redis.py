@@ -1,14 +1,11 @@
 """The private redis-server that `weft serve` runs when it is given none."""
 
-import hashlib
-import os
 import shutil
 from importlib import util
 from pathlib import Path
 
+from .config import DataDir
 from .errors import StartFailed
-
-MAX_SOCKET_PATH_BYTES = 107
 
 
 def redis_server_path() -> str:
@@ -27,23 +24,14 @@ def redis_server_path() -> str:
     return found
 
 
-def socket_path(data_dir: Path) -> Path:
-    """Place the unix socket in the data directory, or if that is too long in the runtime one."""
-    path = data_dir.absolute() / "run" / "redis.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-        return path
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/weft-{os.getuid()}"))
-    return runtime / f"redis-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
-
-
-def redis_command(data_dir: Path) -> tuple[list[str], str]:
+def redis_command(data: DataDir) -> tuple[list[str], str]:
     """Make the folders and answer the command line and the URL of the embedded server.
 
     It listens on a unix socket only, keeps an append-only file that is synced at every write, and
     refuses to evict.
     """
-    folder = data_dir.absolute() / "redis"
-    socket = socket_path(data_dir)
+    folder = data.root.absolute() / "redis"
+    socket = data.socket("redis")
     for path in (folder, socket.parent):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = {

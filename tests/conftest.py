@@ -17,6 +17,7 @@ import redis
 import redis.asyncio
 import torch
 
+from weft.server.config import DataDir
 from weft.server.embedded_redis import redis_command
 
 torch.set_num_threads(1)
@@ -29,7 +30,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given is not None:
         yield given
         return
-    command, url = redis_command(tmp_path_factory.mktemp("redis"))
+    command, url = redis_command(DataDir(tmp_path_factory.mktemp("redis")))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         wait_for_redis(url)
         yield url

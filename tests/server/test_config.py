@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from weft.server.config import (
+    MAX_SOCKET_PATH_BYTES,
     Address,
     DataDir,
     EngineConfig,
@@ -118,3 +119,10 @@ def test_data_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_serves_in_bfloat16() -> None:
     assert default_dtype("cuda") == "bfloat16"
     assert default_dtype("cpu") in ("bfloat16", "float32")
+
+
+def test_sockets_of_a_deep_data_directory_lie_where_paths_are_short(tmp_path: Path) -> None:
+    assert DataDir(tmp_path).socket("engine") == tmp_path / "run" / "engine.sock"
+    deep = DataDir(tmp_path / ("d" * 120))
+    assert len(str(deep.socket("engine"))) <= MAX_SOCKET_PATH_BYTES
+    assert deep.socket("engine") != deep.socket("redis")
