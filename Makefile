@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 protos: $(READY)
-	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src --grpc_python_out=src src/weft/protos/v1/*.proto
+	$(BIN)/python -m grpc_tools.protoc -Isrc -I$(wildcard .venv/lib/python3*/site-packages) --python_out=src --pyi_out=src --grpc_python_out=src src/weft/protos/v1/*.proto
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

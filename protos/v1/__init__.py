@@ -1,0 +1,1 @@
+"""Package `weft.v1`: what the services say and hear."""
