@@ -15,6 +15,7 @@ ServerError
 ├── AdapterLoadFailed       the bytes could not be fetched or read this time
 ├── StepFailed              an engine step failed for its batch
 ├── DeadlineExceeded
+├── MessageTooLarge         a message above its cap
 └── Cancelled
 """
 
@@ -95,6 +96,10 @@ class StepFailed(ServerError):
 
 
 class DeadlineExceeded(ServerError):
+    pass
+
+
+class MessageTooLarge(ServerError):
     pass
 
 
