@@ -25,6 +25,7 @@ class Row:
 
 TABLE: dict[type[Exception], Row] = {
     server.RequestInvalid: Row("REQUEST_INVALID", grpc.StatusCode.INVALID_ARGUMENT),
+    adapters.OptionsInvalid: Row("REQUEST_INVALID", grpc.StatusCode.INVALID_ARGUMENT),
     server.PromptTooLong: Row("PROMPT_TOO_LONG", grpc.StatusCode.INVALID_ARGUMENT),
     adapters.TemplateFailed: Row("TEMPLATE_FAILED", grpc.StatusCode.INVALID_ARGUMENT),
     adapters.UploadDigest: Row("UPLOAD_DIGEST", grpc.StatusCode.INVALID_ARGUMENT),
@@ -70,7 +71,7 @@ TABLE: dict[type[Exception], Row] = {
     server.StepFailed: Row("STEP_FAILED", grpc.StatusCode.INTERNAL),
     Exception: Row("INTERNAL", grpc.StatusCode.INTERNAL),
 }
-BY_REASON = {row.reason: error for error, row in TABLE.items()}
+BY_REASON = {row.reason: error for error, row in reversed(TABLE.items())}
 
 
 def row_of(error: Exception) -> Row:

@@ -11,12 +11,14 @@ from weft.protos.v1 import errors_pb2
 from weft.server import errors as server
 from weft.server.rpc.status import TABLE, engine_error, row_of, status_of
 
-# Roots of a branch, and what stops a start: no call ever raises them as they are.
+# Roots of a branch, what stops a start and what ends a training: no call ever raises them.
 NEVER_RAISED = {
     adapters.AdapterError,
     adapters.NotFound,
     adapters.Conflict,
     adapters.WrongState,
+    adapters.LossNotFinite,
+    adapters.TrainingStopped,
     server.ServerError,
     server.StartFailed,
     server.ModelRefused,
