@@ -62,6 +62,11 @@ class BaseFacts:
         return sum(len(site.members) for site in self.sites)
 
     @property
+    def members(self) -> dict[str, tuple[Site, Member]]:
+        """Module path → its site and itself, in the order of the offset table's columns."""
+        return {member.name: (site, member) for site in self.sites for member in site.members}
+
+    @property
     def layout_id(self) -> str:
         """Name of the serving layout: format, dtype, parallel size and the site table's digest."""
         table = "\n".join(
