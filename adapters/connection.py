@@ -1,0 +1,97 @@
+"""Clients of Redis whose failures are this package's errors: the one place that maps them."""
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.client import Pipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from .errors import AdapterError, RegistryUnavailable, StoreFull, StoreUnavailable
+
+METADATA_TIMEOUT_S = 2.0
+CHUNK_TIMEOUT_S = 10.0
+BLOCK_MS = 5_000
+TRIES = 3
+
+
+class RegistryRedis(redis.asyncio.Redis):
+    """Metadata: every failure to answer is RegistryUnavailable, a full server is StoreFull."""
+
+    unavailable: type[AdapterError] = RegistryUnavailable
+
+    async def execute_command(self, *args: object, **options: object) -> object:
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except exceptions.RedisError as error:
+            raise translate(error, self.unavailable) from error
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        pipeline = MappedPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+        pipeline.unavailable = self.unavailable
+        return pipeline
+
+
+class StoreRedis(RegistryRedis):
+    """Bytes: the same, but a failure to answer is StoreUnavailable."""
+
+    unavailable = StoreUnavailable
+
+
+class MappedPipeline(Pipeline):
+    unavailable: type[AdapterError] = RegistryUnavailable
+
+    async def execute(self, raise_on_error: bool = True) -> list[object]:
+        try:
+            return await super().execute(raise_on_error)
+        except exceptions.RedisError as error:
+            raise translate(error, self.unavailable) from error
+
+
+def connect(url: str) -> RegistryRedis:
+    """Open a client for metadata: 2 s per command, three tries."""
+    return RegistryRedis(connection_pool=_pool(url, METADATA_TIMEOUT_S, max_connections=64))
+
+
+def connect_follower(url: str) -> RegistryRedis:
+    """Open a client for reads that block up to BLOCK_MS, apart from everybody else's."""
+    timeout_s = BLOCK_MS / 1000 + METADATA_TIMEOUT_S
+    return RegistryRedis(connection_pool=_pool(url, timeout_s, max_connections=8))
+
+
+def connect_store(url: str) -> StoreRedis:
+    """Open a client for the chunks of blobs: 10 s per chunk, a pool of its own."""
+    return StoreRedis(connection_pool=_pool(url, CHUNK_TIMEOUT_S, max_connections=16))
+
+
+def _pool(
+    url: str, timeout_s: float, *, max_connections: int
+) -> redis.asyncio.BlockingConnectionPool:
+    return redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=METADATA_TIMEOUT_S,
+        retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), TRIES - 1),
+    )
+
+
+def translate(error: exceptions.RedisError, unavailable: type[AdapterError]) -> Exception:
+    """Say what a failure means; one that means a mistake of ours is answered as it is.
+
+    Redis 6.2 reports a full server inside a script as a plain ResponseError.
+    """
+    text = str(error)
+    if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in text or text.startswith("OOM "):
+        return StoreFull("Redis is full; nothing was changed")
+    if isinstance(
+        error,
+        exceptions.ConnectionError
+        | exceptions.TimeoutError
+        | exceptions.ReadOnlyError
+        | exceptions.ClusterDownError,
+    ) or text.startswith(("MISCONF ", "TRYAGAIN ", "MASTERDOWN ")):
+        return unavailable("Redis does not answer; try again")
+    return error
