@@ -1,0 +1,234 @@
+"""The front's side of the engine: streams of tokens, probes, and images that the engine needs."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from weft.adapters.errors import AdapterError, Refused, Violation
+from weft.server import metrics
+from weft.server.channel import (
+    BUILD,
+    Abort,
+    EngineMessage,
+    Failed,
+    Finished,
+    FrontMessage,
+    FrontSocket,
+    Hello,
+    Need,
+    Probe,
+    Probed,
+    Ready,
+    Stats,
+    Submit,
+    TokenLogprobs,
+    Tokens,
+    Unready,
+    Welcome,
+)
+from weft.server.errors import Cancelled, EngineUnavailable, StartFailed
+
+from .status import engine_error, row_of
+
+logger = logging.getLogger(__name__)
+
+BUFFERED_EVENTS = 256  # per stream, before a reader counts as gone
+Images = Callable[[str], Awaitable[Path]]
+
+
+class Token(NamedTuple):
+    """One token of a stream, with its log-probabilities where the request asked for them."""
+
+    token: int
+    logprobs: TokenLogprobs | None
+
+
+Event = Token | Finished | Exception
+
+
+class EngineLink:
+    """Talks to the engine while `run` runs; without an engine every call is EngineUnavailable."""
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        base_digest: str,
+        images: Images,
+        on_change: Callable[[bool], None],
+    ) -> None:
+        """Prepare to connect.
+
+        Args:
+            images: Brings the image of a digest to the local disk and answers its path.
+            on_change: Told True when the engine takes sequences and False when it is lost.
+        """
+        self._socket = FrontSocket(socket)
+        self._base_digest = base_digest
+        self._images = images
+        self._on_change = on_change
+        self._outbox: asyncio.Queue[FrontMessage] = asyncio.Queue()
+        self._streams: dict[int, asyncio.Queue[Event]] = {}
+        self._probes: dict[int, asyncio.Future[Probed]] = {}
+        self._numbers = itertools.count(1)
+        self.welcome: Welcome | None = None
+
+    async def run(self) -> None:
+        """Serve the link until cancelled; raise StartFailed when the engine is of another build."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_connection())
+                group.create_task(self._send())
+                while True:
+                    message = await self._socket.receive()
+                    metrics.CHANNEL_MESSAGES.labels("in").inc()
+                    if isinstance(message, Need):
+                        group.create_task(self._bring(message.digest))
+                    else:
+                        self._take(message)
+        finally:
+            self._lose()
+            self._socket.close()
+
+    async def stream(
+        self, submit: Callable[[int], Submit]
+    ) -> AsyncGenerator[Token | Finished, None]:
+        """Run a sequence; yield its tokens and last Finished, or raise what ended it.
+
+        Args:
+            submit: Makes the message, given the number of the stream.
+        """
+        number = next(self._numbers)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        self._require_engine()
+        self._streams[number] = events
+        self._outbox.put_nowait(submit(number))
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            if self._streams.pop(number, None) is not None and self.welcome is not None:
+                self._outbox.put_nowait(Abort(stream=number))
+
+    async def probe(
+        self, digest: str, *, image: Path, config: Path, weights: Path, allow_no_effect: bool
+    ) -> Probed:
+        """Let the engine try an adapter; raise Refused with what it finds wrong."""
+        self._require_engine()
+        number = next(self._numbers)
+        answer: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        self._probes[number] = answer
+        self._outbox.put_nowait(
+            Probe(
+                probe=number,
+                digest=digest,
+                image=str(image),
+                config=str(config),
+                weights=str(weights),
+                allow_no_effect=allow_no_effect,
+            )
+        )
+        try:
+            probed = await answer
+        finally:
+            self._probes.pop(number, None)
+        if probed.violations:
+            raise Refused(
+                tuple(Violation(v.code, v.path, v.found, v.expected) for v in probed.violations)
+            )
+        return probed
+
+    def _require_engine(self) -> None:
+        if self.welcome is None:
+            raise EngineUnavailable("the engine is starting or restarting")
+
+    async def _follow_connection(self) -> None:
+        async for connected in self._socket.connections():
+            if connected:
+                self._outbox.put_nowait(Hello(build=BUILD))
+            else:
+                logger.warning("the engine is gone")
+                self._lose()
+
+    async def _send(self) -> None:
+        while True:
+            message = await self._outbox.get()
+            await self._socket.send(message)
+            metrics.CHANNEL_MESSAGES.labels("out").inc()
+
+    async def _bring(self, digest: str) -> None:
+        try:
+            path = await self._images(digest)
+        except AdapterError as error:
+            logger.warning("image of %s: %s", digest, error)
+            reason = row_of(error).reason
+            self._outbox.put_nowait(Unready(digest=digest, reason=reason, message=str(error)))
+        else:
+            self._outbox.put_nowait(Ready(digest=digest, path=str(path)))
+
+    def _take(self, message: EngineMessage) -> None:
+        match message:
+            case Tokens():
+                logprobs = message.logprobs or itertools.repeat(None)
+                for number, token, found in zip(
+                    message.streams, message.tokens, logprobs, strict=False
+                ):
+                    self._give(number, Token(token, found))
+            case Finished():
+                self._give(message.stream, message, last=True)
+            case Failed():
+                error = engine_error(message.reason, message.message, message.metadata)
+                self._give(message.stream, error, last=True)
+            case Probed():
+                if (answer := self._probes.get(message.probe)) is not None and not answer.done():
+                    answer.set_result(message)
+            case Stats():
+                metrics.record(message)
+            case Welcome():
+                self._meet(message)
+
+    def _meet(self, welcome: Welcome) -> None:
+        for name, ours, theirs in (
+            ("build", BUILD, welcome.build),
+            ("base", self._base_digest, welcome.base_digest),
+        ):
+            if ours != theirs:
+                raise StartFailed(f"the engine's {name} is {theirs}, this front's is {ours}")
+        self.welcome = welcome
+        self._on_change(True)
+
+    def _give(self, number: int, event: Event, *, last: bool = False) -> None:
+        events = self._streams.get(number)
+        if events is None:
+            return
+        if last:
+            del self._streams[number]
+        elif events.qsize() >= BUFFERED_EVENTS:
+            del self._streams[number]
+            self._outbox.put_nowait(Abort(stream=number))
+            event = Cancelled(f"{BUFFERED_EVENTS} tokens were not read", limit=BUFFERED_EVENTS)
+        events.put_nowait(event)
+
+    def _lose(self) -> None:
+        """Fail whatever waits for the engine, and forget what was still to be said to it."""
+        if self.welcome is not None:
+            self.welcome = None
+            self._on_change(False)
+        error = EngineUnavailable("the engine stopped; it is being restarted")
+        for number in list(self._streams):
+            self._give(number, error, last=True)
+        for answer in self._probes.values():
+            if not answer.done():
+                answer.set_exception(error)
+        with contextlib.suppress(asyncio.QueueEmpty):
+            while True:
+                self._outbox.get_nowait()

@@ -1,0 +1,228 @@
+"""The front's side of the engine, against a real socket whose other end the test holds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from weft.adapters.errors import ContentCorrupt, Refused
+from weft.server.channel import (
+    BUILD,
+    Abort,
+    EngineMessage,
+    EngineSocket,
+    Failed,
+    Finished,
+    FoundViolation,
+    FrontMessage,
+    Hello,
+    Need,
+    Probe,
+    Probed,
+    Ready,
+    Sampling,
+    Submit,
+    Tokens,
+    Unready,
+    Welcome,
+)
+from weft.server.errors import Cancelled, EngineUnavailable, QueueFull, StartFailed
+from weft.server.rpc.engine_link import BUFFERED_EVENTS, EngineLink, Token
+
+BASE = "sha256:base"
+WELCOME = Welcome(build=BUILD, base_digest=BASE, max_context=8, num_blocks=4, block_tokens=2)
+
+
+class Engine:
+    """The engine's end, spoken by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = EngineSocket(path)
+        self.peer = b""
+        self._heard: Iterator[tuple[bytes, FrontMessage]] = iter(())
+
+    async def hear(self) -> FrontMessage:
+        async with asyncio.timeout(10):
+            while (found := next(self._heard, None)) is None:
+                self._heard = self.socket.receive(timeout_s=0)
+                await asyncio.sleep(0.001)
+        self.peer, message = found
+        return message
+
+    def say(self, message: EngineMessage) -> None:
+        assert self.socket.send(self.peer, message)
+
+    async def meet(self) -> None:
+        assert await self.hear() == Hello(build=BUILD)
+        self.say(WELCOME)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(tmp_path / "engine.sock")
+    yield engine
+    engine.socket.close()
+
+
+async def images(digest: str) -> Path:
+    if digest == "sha256:bad":
+        raise ContentCorrupt("another sha256")
+    return Path("/images") / digest
+
+
+@pytest.fixture
+async def link(tmp_path: Path, engine: Engine) -> AsyncIterator[EngineLink]:
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    link = EngineLink(
+        tmp_path / "engine.sock", base_digest=BASE, images=images, on_change=changes.put_nowait
+    )
+    running = asyncio.create_task(link.run())
+    await engine.meet()
+    assert await changes.get()
+    yield link
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def submit(number: int) -> Submit:
+    return Submit(
+        stream=number,
+        digest=None,
+        tokens=[1],
+        sampling=Sampling(),
+        max_tokens=4,
+        stop_tokens=frozenset(),
+        salt="",
+    )
+
+
+def finished(number: int) -> Finished:
+    return Finished(
+        stream=number,
+        reason="stop",
+        prompt_tokens=1,
+        cached_tokens=0,
+        generated_tokens=1,
+        queue_s=0,
+        load_s=0,
+        prefill_s=0,
+        decode_s=0,
+        tier="arena",
+    )
+
+
+async def read(link: EngineLink) -> list[Token | Finished]:
+    return [event async for event in link.stream(submit)]
+
+
+async def test_each_stream_gets_its_own_tokens(engine: Engine, link: EngineLink) -> None:
+    reads = [asyncio.create_task(read(link)) for _ in range(2)]
+    first, second = await engine.hear(), await engine.hear()
+    assert isinstance(first, Submit)
+    assert isinstance(second, Submit)
+    engine.say(Tokens(streams=[second.stream, first.stream], tokens=[20, 10]))
+    engine.say(finished(first.stream))
+    engine.say(finished(second.stream))
+    assert await reads[0] == [Token(10, None), finished(first.stream)]
+    assert await reads[1] == [Token(20, None), finished(second.stream)]
+
+
+async def test_a_reader_that_leaves_aborts_its_sequence(engine: Engine, link: EngineLink) -> None:
+    stream = link.stream(submit)
+    async with aclosing(stream):
+        waiting = asyncio.create_task(anext(stream))
+        started = await engine.hear()
+        assert isinstance(started, Submit)
+        engine.say(Tokens(streams=[started.stream], tokens=[1]))
+        await waiting
+    assert await engine.hear() == Abort(stream=started.stream)
+
+
+async def test_a_fault_of_the_engine_ends_the_stream_with_its_error(
+    engine: Engine, link: EngineLink
+) -> None:
+    reading = asyncio.create_task(read(link))
+    started = await engine.hear()
+    assert isinstance(started, Submit)
+    engine.say(Failed(stream=started.stream, reason="QUEUE_FULL", message="64 wait"))
+    with pytest.raises(QueueFull, match="64 wait"):
+        await reading
+
+
+async def test_a_lost_engine_fails_its_streams_and_probes(engine: Engine, link: EngineLink) -> None:
+    reading = asyncio.create_task(read(link))
+    probing = asyncio.create_task(probe(link))
+    await engine.hear()
+    await engine.hear()
+    engine.socket.close()
+    for task in (reading, probing):
+        with pytest.raises(EngineUnavailable):
+            await task
+    with pytest.raises(EngineUnavailable):
+        await read(link)
+
+
+async def test_a_reader_that_stops_reading_is_given_up(engine: Engine, link: EngineLink) -> None:
+    stream = link.stream(submit)
+    first = asyncio.create_task(anext(stream))
+    started = await engine.hear()
+    assert isinstance(started, Submit)
+    engine.say(Tokens(streams=[started.stream], tokens=[1]))
+    await first
+    for _ in range(BUFFERED_EVENTS + 1):
+        engine.say(Tokens(streams=[started.stream], tokens=[1]))
+    assert await engine.hear() == Abort(stream=started.stream)
+    with pytest.raises(Cancelled, match=str(BUFFERED_EVENTS)):
+        async for _ in stream:
+            pass
+
+
+async def test_images_are_brought_or_the_reason_is_said(engine: Engine, link: EngineLink) -> None:
+    engine.say(Need(digest="sha256:a"))
+    assert await engine.hear() == Ready(digest="sha256:a", path="/images/sha256:a")
+    engine.say(Need(digest="sha256:bad"))
+    assert await engine.hear() == Unready(
+        digest="sha256:bad", reason="CONTENT_CORRUPT", message="another sha256"
+    )
+
+
+async def probe(link: EngineLink) -> Probed:
+    path = Path("/p")
+    return await link.probe(
+        "sha256:a", image=path, config=path, weights=path, allow_no_effect=False
+    )
+
+
+async def test_what_a_probe_finds_refuses_the_adapter(engine: Engine, link: EngineLink) -> None:
+    probing = asyncio.create_task(probe(link))
+    asked = await engine.hear()
+    assert isinstance(asked, Probe)
+    found = [FoundViolation("NO_EFFECT", "", "equal logits", "a change")]
+    engine.say(Probed(probe=asked.probe, violations=found))
+    with pytest.raises(Refused, match="NO_EFFECT"):
+        await probing
+
+
+@pytest.mark.parametrize(
+    "welcome",
+    [
+        Welcome(build="0", base_digest=BASE, max_context=8, num_blocks=4, block_tokens=2),
+        Welcome(build=BUILD, base_digest="sha256:x", max_context=8, num_blocks=4, block_tokens=2),
+    ],
+    ids=["build", "base"],
+)
+async def test_an_engine_of_another_build_or_base_ends_the_front(
+    tmp_path: Path, engine: Engine, welcome: Welcome
+) -> None:
+    link = EngineLink(
+        tmp_path / "engine.sock", base_digest=BASE, images=images, on_change=lambda _: None
+    )
+    running = asyncio.create_task(link.run())
+    await engine.hear()
+    engine.say(welcome)
+    with pytest.raises(ExceptionGroup) as caught:
+        await running
+    assert caught.group_contains(StartFailed)
