@@ -1,0 +1,33 @@
+"""One step as the model sees it: packed rows, and where each sequence's keys lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from weft.kernels.segments import Segments
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelBatch:
+    """The rows of one step, packed one sequence after another, without padding.
+
+    Attributes:
+        tokens_T: int64.
+        positions_T: int64, the position of each row in its own sequence.
+        cache_index_T: int64, `block * Z + offset`: where the row's key and value are written.
+        indptr_B1: On the host; sequence b owns rows `indptr_B1[b]:indptr_B1[b + 1]`, never none.
+        kv_len_B: On the host; keys of the sequence after this step, its own rows included.
+        block_table_BM: int32; entries behind a sequence's last block are not read.
+        logit_rows: int64, the rows whose logits are wanted; may be empty.
+        segments: The adapted rows; None = base rows only.
+    """
+
+    tokens_T: Tensor
+    positions_T: Tensor
+    cache_index_T: Tensor
+    indptr_B1: Sequence[int]
+    kv_len_B: Sequence[int]
+    block_table_BM: Tensor
+    logit_rows: Tensor
+    segments: Segments | None = None

@@ -1,0 +1,185 @@
+"""Load a base model: its weights, the four gates, the swaps."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from weft.adapters.sites import BaseFacts
+from weft.kernels import Arena, Segments
+from weft.server.errors import ModelRefused
+
+from .adapt import SwapReport, fix_longrope, install_sites, kernel_sites
+from .attention import PagedAttention
+from .batch import ModelBatch
+from .facts import SIBLING_NAMES
+from .gates import check_layers, open_architecture
+from .kv_cache import AttentionLayer, KVCache
+from .load_probe import (
+    MAX_ERROR,
+    check_logits,
+    logits_error,
+    pack,
+    probe_prompts,
+    run_packed,
+    run_stock,
+)
+from .lora_linear import SiteLinear, SiteStep
+from .recorder import record_layers
+
+log = logging.getLogger(__name__)
+
+
+class LoadedModel:
+    """A base model that runs packed, paged steps in which every row may have its adapter.
+
+    One thread uses it. It owns the weights; cache and arena belong to the caller.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        facts: BaseFacts,
+        attention: PagedAttention,
+        sites: list[SiteLinear],
+        step: SiteStep,
+    ) -> None:
+        self.facts = facts
+        self.layers: tuple[AttentionLayer, ...] = attention.layers
+        self.swaps: tuple[SwapReport, ...] = ()
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        self.sites = sites
+        self._model = model
+        self._attention = attention
+        self._step = step
+        self._kernel_sites = kernel_sites(facts)
+        model.set_attn_implementation(attention.name)
+
+    @torch.inference_mode()
+    def forward(self, batch: ModelBatch, cache: KVCache, arena: Arena | None) -> Tensor:
+        """Run one step; the logits of `batch.logit_rows`, `[rows, V]`, float32.
+
+        Args:
+            cache: Gets the step's keys and values.
+            arena: Holds the adapters that `batch.segments` names; None = the base alone.
+        """
+        self._step.arena, self._step.segments = arena, batch.segments
+        self._attention.begin(batch, cache)
+        try:
+            logits_1RV: Tensor = self._model(
+                input_ids=batch.tokens_T[None],
+                position_ids=batch.positions_T[None],
+                use_cache=False,
+                logits_to_keep=batch.logit_rows,
+            ).logits
+        finally:
+            self._attention.end()
+            self._step.arena = self._step.segments = None
+            for site in self.sites:
+                site.drop()
+        return logits_1RV[0].float()
+
+    def capture_sites(self, batch: ModelBatch, cache: KVCache) -> dict[str, Tensor]:
+        """Run one step of the base; the input of every site that ran, `[T, K]`, by its name."""
+        inputs: dict[str, Tensor] = {}
+        self._step.inputs = inputs
+        try:
+            self.forward(batch, cache, None)
+        finally:
+            self._step.inputs = None
+        return inputs
+
+    @torch.inference_mode()
+    def site_delta(self, name: str, x_TK: Tensor, arena: Arena, segments: Segments) -> Tensor:
+        """What the adapters alone add at one site, `[T, N]`, as the engine computes it."""
+        site = self._kernel_sites[name]
+        delta_TN = x_TK.new_zeros(len(x_TK), sum(site.out_features))
+        arena.add_lora(delta_TN, x_TK, segments, site)
+        return delta_TN
+
+
+@torch.inference_mode()
+def load_model(
+    path: Path,
+    *,
+    facts: BaseFacts,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    max_context: int | None = None,
+) -> LoadedModel:
+    """Load the checkpoint in `path`, pass it through the gates and make the swaps.
+
+    Args:
+        facts: Of this very checkpoint, with this dtype.
+        max_context: Longest sequence that will be served; None = what the model admits.
+
+    Raises:
+        ModelRefused: A gate refuses the model; the message names gate and value.
+    """
+    config, _ = open_architecture(path)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, attn_implementation="eager"
+    )
+    nn.Module.to(model, device).eval().requires_grad_(False)
+    fix_longrope(model, max_context or facts.max_context)
+    prompts = probe_prompts(facts.vocab_size, model.device)
+    stock = run_stock(model, prompts)
+    layers = record_layers(model, prompts[0])
+    check_layers(layers, config)
+    step = SiteStep()
+    sites = install_sites(model, facts, step)
+    loaded = LoadedModel(model, facts, PagedAttention(layers), sites, step)
+    _check_rows(loaded, prompts[0])
+    loaded.swaps = (_merge_sites(loaded, prompts),)
+    check_logits(_probe(loaded, prompts), stock, dtype)
+    return loaded
+
+
+def _probe(loaded: LoadedModel, prompts: list[Tensor]) -> list[Tensor]:
+    def forward(batch: ModelBatch, cache: KVCache) -> Tensor:
+        return loaded.forward(batch, cache, None)
+
+    return run_packed(forward, prompts, loaded.layers, loaded.dtype)
+
+
+def _merge_sites(loaded: LoadedModel, prompts: list[Tensor]) -> SwapReport:
+    """Merge every site's Linears; take all merges back when the logits say that they matter."""
+    apart = _probe(loaded, prompts)
+    merged = [site for site in loaded.sites if len(site.linears) > 1]
+    for site in loaded.sites:
+        site.merge()
+    alone = sum(
+        member.name.rpartition(".")[2] in SIBLING_NAMES
+        for site in loaded.facts.sites
+        if len(site.members) == 1
+        for member in site.members
+    )
+    error = logits_error(_probe(loaded, prompts), apart)
+    if error <= MAX_ERROR[loaded.dtype]:
+        return SwapReport("merged_linear", made=len(merged), skipped=alone, undone=0)
+    for site in loaded.sites:
+        site.separate()
+    log.warning("merged Linears change the logits by %.2g of their size: undone", error)
+    return SwapReport("merged_linear", made=0, skipped=alone, undone=len(merged))
+
+
+def _check_rows(loaded: LoadedModel, tokens_T: Tensor) -> None:
+    """Gate 3, for sites: an adapter is added row by row, so a site must see the step's rows."""
+    num_rows = len(tokens_T)
+    table_BM = torch.zeros(1, 1, dtype=torch.int32, device=loaded.device)
+    batch = pack([tokens_T], {0: (0, num_rows)}, table_BM, num_rows)
+    cache = KVCache(
+        loaded.layers,
+        num_blocks=1,
+        block_tokens=num_rows,
+        dtype=loaded.dtype,
+        device=loaded.device,
+    )
+    for name, x_TK in loaded.capture_sites(batch, cache).items():
+        if len(x_TK) != num_rows:
+            raise ModelRefused(
+                f"gate 3 (calls): {name} ran on {len(x_TK)} rows of a step of {num_rows}"
+            )
