@@ -33,6 +33,9 @@ AdapterError
 ├── StoreUnavailable        the bytes cannot be reached now
 ├── ContentCorrupt          stored bytes do not match their digest
 ├── TemplateFailed          the chat template cannot render the messages
+├── OptionsInvalid          options of a job that are unknown or out of bounds
+├── LossNotFinite           training diverged; the rows of that batch are named
+├── TrainingStopped         training was asked to stop between two micro-steps
 └── Unsupported             a feature that this server does not have
 """
 
@@ -194,6 +197,23 @@ class ContentCorrupt(AdapterError):
 
 
 class TemplateFailed(AdapterError):
+    pass
+
+
+class OptionsInvalid(AdapterError):
+    """Every option at once: `violations` is never empty."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        assert violations
+        super().__init__("; ".join(map(str, violations)))
+        self.violations = violations
+
+
+class LossNotFinite(AdapterError):
+    pass
+
+
+class TrainingStopped(AdapterError):
     pass
 
 
