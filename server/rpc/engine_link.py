@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -95,25 +96,34 @@ class EngineLink:
             self._socket.close()
 
     async def stream(
-        self, submit: Callable[[int], Submit]
-    ) -> AsyncGenerator[Token | Finished, None]:
-        """Run a sequence; yield its tokens and last Finished, or raise what ended it.
+        self, submit: Callable[[int], Submit], *, flush_s: float = 0.0
+    ) -> AsyncGenerator[list[Token | Finished], None]:
+        """Run a sequence; yield its tokens, Finished last, or raise what ended it.
 
         Args:
             submit: Makes the message, given the number of the stream.
+            flush_s: Gather tokens so that two batches are at least so many seconds apart.
         """
         number = next(self._numbers)
         events: asyncio.Queue[Event] = asyncio.Queue()
         self._require_engine()
         self._streams[number] = events
         self._outbox.put_nowait(submit(number))
+        flushed = 0.0
         try:
             while True:
-                event = await events.get()
-                if isinstance(event, Exception):
-                    raise event
-                yield event
-                if isinstance(event, Finished):
+                arrived = [await events.get()]
+                if (pause_s := flushed + flush_s - time.monotonic()) > 0:
+                    await asyncio.sleep(pause_s)
+                while not events.empty():
+                    arrived.append(events.get_nowait())
+                batch = [event for event in arrived if not isinstance(event, Exception)]
+                if batch:
+                    flushed = time.monotonic()
+                    yield batch
+                if isinstance(arrived[-1], Exception):
+                    raise arrived[-1]
+                if isinstance(arrived[-1], Finished):
                     return
         finally:
             if self._streams.pop(number, None) is not None and self.welcome is not None:

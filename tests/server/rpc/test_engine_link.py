@@ -115,7 +115,7 @@ def finished(number: int) -> Finished:
 
 
 async def read(link: EngineLink) -> list[Token | Finished]:
-    return [event async for event in link.stream(submit)]
+    return [event async for batch in link.stream(submit) for event in batch]
 
 
 async def test_each_stream_gets_its_own_tokens(engine: Engine, link: EngineLink) -> None:
@@ -128,6 +128,19 @@ async def test_each_stream_gets_its_own_tokens(engine: Engine, link: EngineLink)
     engine.say(finished(second.stream))
     assert await reads[0] == [Token(10, None), finished(first.stream)]
     assert await reads[1] == [Token(20, None), finished(second.stream)]
+
+
+async def test_tokens_after_the_first_are_gathered(engine: Engine, link: EngineLink) -> None:
+    batches = link.stream(submit, flush_s=0.2)
+    first = asyncio.create_task(anext(batches))
+    started = await engine.hear()
+    assert isinstance(started, Submit)
+    engine.say(Tokens(streams=[started.stream], tokens=[1]))
+    assert await first == [Token(1, None)]
+    for token in (2, 3):
+        engine.say(Tokens(streams=[started.stream], tokens=[token]))
+    assert await anext(batches) == [Token(2, None), Token(3, None)]
+    await batches.aclose()
 
 
 async def test_a_reader_that_leaves_aborts_its_sequence(engine: Engine, link: EngineLink) -> None:
