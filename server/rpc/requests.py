@@ -1,0 +1,219 @@
+"""Requests checked field by field: every violation in one answer, every unserved field by name."""
+
+import secrets
+from dataclasses import dataclass, field
+
+from transformers import GenerationConfig
+
+from weft.adapters.errors import Unsupported
+from weft.protos.v1 import inference_pb2, types_pb2
+from weft.server.channel import Sampling
+from weft.server.errors import FieldViolation, RequestInvalid
+
+MAX_REQUEST_ID = 64
+MAX_STOPS = 16
+MAX_LOGPROBS = 20
+DEFAULT_FLUSH_MS = 15
+MAX_FLUSH_MS = 1000
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the base's generation config says about requests that say nothing."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float
+    min_p: float
+    end_tokens: frozenset[int]
+
+    @classmethod
+    def of(cls, config: GenerationConfig) -> "Defaults":
+        """`do_sample: false` is greedy; what is not said is neutral."""
+        end = config.eos_token_id
+        greedy = config.do_sample is False
+        return cls(
+            temperature=0.0 if greedy else _or(config.temperature, 1.0),
+            top_k=config.top_k or None,
+            top_p=_or(config.top_p, 1.0),
+            min_p=_or(config.min_p, 0.0),
+            end_tokens=frozenset([end] if isinstance(end, int) else end or []),
+        )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked request, less its prompt."""
+
+    request_id: str
+    sampling: Sampling
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    stop_tokens: frozenset[int]
+    include_stop: bool
+    logprobs: int | None
+    flush_s: float
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects violations, to be raised together."""
+
+    found: list[FieldViolation] = field(default_factory=list)
+
+    def check(self, holds: bool, name: str, value: object, limit: str) -> None:
+        if not holds:
+            self.found.append(FieldViolation(name, f"{value!r} is not {limit}"))
+
+    def done(self) -> None:
+        if self.found:
+            raise RequestInvalid(tuple(self.found))
+
+
+def read_generate(
+    request: inference_pb2.GenerateRequest, defaults: Defaults, *, vocab_size: int
+) -> Plan:
+    """Check everything that can be checked without tokenising.
+
+    Raises:
+        RequestInvalid: With every violation.
+        Unsupported: Naming a field that this server does not serve.
+    """
+    _refuse_unserved(request)
+    findings = Findings()
+    stopping = request.stopping
+    flush_ms = request.flush_ms if request.HasField("flush_ms") else DEFAULT_FLUSH_MS
+    sampling = _read_sampling(request.sampling, defaults, findings)
+    _check_model(request.model, findings)
+    _check_prompt(request, vocab_size, findings)
+    findings.check(
+        len(request.request_id) <= MAX_REQUEST_ID,
+        "request_id",
+        request.request_id,
+        f"at most {MAX_REQUEST_ID} characters",
+    )
+    if stopping.HasField("max_tokens"):
+        findings.check(
+            stopping.max_tokens >= 1, "stopping.max_tokens", stopping.max_tokens, "at least 1"
+        )
+    findings.check(
+        len(stopping.stop) <= MAX_STOPS, "stopping.stop", len(stopping.stop), f"at most {MAX_STOPS}"
+    )
+    findings.check(all(stopping.stop), "stopping.stop", "", "a string that is not empty")
+    findings.check(
+        len(stopping.stop_token_ids) <= MAX_STOPS,
+        "stopping.stop_token_ids",
+        len(stopping.stop_token_ids),
+        f"at most {MAX_STOPS}",
+    )
+    for name, value, limit in (
+        ("logprobs", request.logprobs, MAX_LOGPROBS),
+        ("flush_ms", flush_ms, MAX_FLUSH_MS),
+    ):
+        findings.check(value <= limit, name, value, f"at most {limit}")
+    findings.done()
+    ends = frozenset() if stopping.ignore_end_token else defaults.end_tokens
+    return Plan(
+        request_id=request.request_id or secrets.token_hex(8),
+        sampling=sampling,
+        max_tokens=stopping.max_tokens if stopping.HasField("max_tokens") else None,
+        stop=tuple(stopping.stop),
+        stop_tokens=ends | frozenset(stopping.stop_token_ids),
+        include_stop=stopping.include_stop,
+        logprobs=request.logprobs if request.HasField("logprobs") else None,
+        flush_s=flush_ms / 1000,
+    )
+
+
+def read_page_size(value: int) -> int:
+    """Entries of a page: 0 means the default; raise RequestInvalid above the largest."""
+    findings = Findings()
+    findings.check(value <= MAX_PAGE, "page_size", value, f"at most {MAX_PAGE}")
+    findings.done()
+    return value or DEFAULT_PAGE
+
+
+def read_tokenize(request: inference_pb2.TokenizeRequest) -> None:
+    """Check a request to tokenise; raise RequestInvalid."""
+    findings = Findings()
+    _check_model(request.model, findings)
+    findings.check(request.WhichOneof("prompt") is not None, "prompt", None, "text or chat")
+    if request.WhichOneof("prompt") == "chat":
+        findings.check(len(request.chat.messages) > 0, "chat.messages", 0, "at least 1 message")
+    findings.done()
+
+
+def _check_model(model: str, findings: Findings) -> None:
+    findings.check(
+        bool(model), "model", model, "a reference; the base is asked for by its served name"
+    )
+
+
+def _check_prompt(
+    request: inference_pb2.GenerateRequest, vocab_size: int, findings: Findings
+) -> None:
+    match request.WhichOneof("prompt"):
+        case None:
+            findings.check(False, "prompt", None, "text, chat or tokens")
+        case "text":
+            findings.check(bool(request.text), "text", "", "at least one character")
+        case "chat":
+            findings.check(len(request.chat.messages) > 0, "chat.messages", 0, "at least 1 message")
+        case "tokens":
+            ids = request.tokens.ids
+            findings.check(len(ids) > 0, "tokens.ids", 0, "at least 1 token")
+            largest = max(ids, default=0)
+            findings.check(
+                largest < vocab_size, "tokens.ids", largest, f"below the vocabulary's {vocab_size}"
+            )
+
+
+def _read_sampling(
+    sampling: inference_pb2.Sampling, defaults: Defaults, findings: Findings
+) -> Sampling:
+    def given(name: str, default: float) -> float:
+        return float(getattr(sampling, name)) if sampling.HasField(name) else default
+
+    temperature = given("temperature", defaults.temperature)
+    top_p = given("top_p", defaults.top_p)
+    min_p = given("min_p", defaults.min_p)
+    findings.check(0 <= temperature <= 2, "sampling.temperature", temperature, "in [0, 2]")
+    findings.check(0 < top_p <= 1, "sampling.top_p", top_p, "in (0, 1]")
+    findings.check(0 <= min_p <= 1, "sampling.min_p", min_p, "in [0, 1]")
+    if sampling.HasField("top_k"):
+        findings.check(sampling.top_k >= 1, "sampling.top_k", sampling.top_k, "at least 1")
+    return Sampling(
+        temperature=temperature,
+        top_k=sampling.top_k if sampling.HasField("top_k") else defaults.top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=sampling.seed if sampling.HasField("seed") else secrets.randbits(63),
+    )
+
+
+def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
+    """Raise Unsupported for the first field that asks for what is declared but not served."""
+    sampling = request.sampling
+    asked = {
+        "n": request.n > 1,
+        "num_beams": request.num_beams > 1,
+        "constraint": request.HasField("constraint"),
+        "adapters": bool(request.adapters),
+        "prompt_logprobs": request.HasField("prompt_logprobs"),
+        "priority": request.priority in (types_pb2.PRIORITY_HIGH, types_pb2.PRIORITY_LOW),
+        "sampling.presence_penalty": sampling.presence_penalty != 0,
+        "sampling.frequency_penalty": sampling.frequency_penalty != 0,
+        "sampling.repetition_penalty": sampling.HasField("repetition_penalty")
+        and sampling.repetition_penalty != 1,
+        "sampling.logit_bias": bool(sampling.logit_bias),
+        "stopping.min_tokens": request.stopping.min_tokens > 0,
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise Unsupported(f"{name} is not served by this server", field=name)
