@@ -49,20 +49,20 @@ class MappedPipeline(Pipeline):
             raise translate(error, self.unavailable) from error
 
 
-def connect(url: str) -> RegistryRedis:
+def connect(url: str) -> redis.asyncio.Redis:
     """Open a client for metadata: 2 s per command, three tries."""
-    return RegistryRedis(connection_pool=_pool(url, METADATA_TIMEOUT_S, max_connections=64))
+    return RegistryRedis.from_pool(_pool(url, METADATA_TIMEOUT_S, max_connections=64))
 
 
-def connect_follower(url: str) -> RegistryRedis:
+def connect_follower(url: str) -> redis.asyncio.Redis:
     """Open a client for reads that block up to BLOCK_MS, apart from everybody else's."""
     timeout_s = BLOCK_MS / 1000 + METADATA_TIMEOUT_S
-    return RegistryRedis(connection_pool=_pool(url, timeout_s, max_connections=8))
+    return RegistryRedis.from_pool(_pool(url, timeout_s, max_connections=8))
 
 
-def connect_store(url: str) -> StoreRedis:
+def connect_store(url: str) -> redis.asyncio.Redis:
     """Open a client for the chunks of blobs: 10 s per chunk, a pool of its own."""
-    return StoreRedis(connection_pool=_pool(url, CHUNK_TIMEOUT_S, max_connections=16))
+    return StoreRedis.from_pool(_pool(url, CHUNK_TIMEOUT_S, max_connections=16))
 
 
 def _pool(

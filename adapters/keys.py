@@ -100,8 +100,13 @@ def upload(sid: str) -> str:
 
 
 def chunk(sid: str, index: int) -> str:
-    """String: one chunk of a blob's bytes."""
+    """String: one chunk of bytes that are being written."""
     return f"{ROOT}c:{{{sid}}}:{index}"
+
+
+def sealed_chunk(sid: str, index: int) -> str:
+    """String: one chunk of bytes that no writer reaches any more."""
+    return f"{ROOT}c:{{{sid}}}:s:{index}"
 
 
 def datasets(tenant: str) -> str:
@@ -130,6 +135,7 @@ def residency(server_id: str) -> str:
 
 
 JOB_WAKE = META + "jobwake"  # stream: one entry per released job; workers block on it
+JOB_NEWS = META + "jobnews"  # stream: one entry per event of any job; fronts block on it
 DEAD_JOBS = META + "dead"  # stream: jobs given up, with reason and attempts
 
 

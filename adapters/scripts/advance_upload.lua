@@ -4,7 +4,7 @@ if not found[1] then
 end
 if found[1] ~= A.writer then
   return refuse('UploadTaken', 'another writer took this upload over',
-    {committed_size = tonumber(found[2])})
+    {committed_bytes = tonumber(found[2])})
 end
 redis.call('HSET', K.upload, 'offset', whole(A.offset))
 redis.call('ZADD', K.uploads, whole(now_ms() + A.life_ms), A.sid)
