@@ -1,0 +1,175 @@
+"""shrink: project every adapted row through the A's of its own adapter."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .segments import Segments
+from .table import OffsetTable, Site
+from .tiles import SHRINK, num_programs, split_k
+
+
+def shrink(
+    x_TK: Tensor, segments: Segments, *, arena: Tensor, table: OffsetTable, site: Site
+) -> Tensor:
+    """Project every adapted row through the A's of its own adapter.
+
+    Semantics, for segment s with slot c, and slice j of the site with rank r > 0:
+        rows = order[indptr[s]:indptr[s + 1]]
+        v[indptr[s]:indptr[s + 1], slice j] = x_TK[rows] @ A(c, j).T
+    accumulated in fp32. Slice j starts at the sum of the ranks before it.
+
+    Args:
+        x_TK: Contiguous; fp32, fp16 or bf16.
+        arena: Flat; dtype and device of x_TK.
+
+    Returns:
+        v, fp32, `[split planes, capacity of order, slices * max_rank]`, in order coordinates. The
+        planes add up to the result. Only a row's own ranks are written.
+
+    Raises:
+        ValueError: Dtypes disagree, x_TK is not contiguous or has another width.
+
+    Source: SGMV, Chen et al. 2023, arXiv:2310.18547, section 4.
+    """
+    if x_TK.dtype != arena.dtype:
+        raise ValueError(f"x is {x_TK.dtype}, the arena {arena.dtype}")
+    if not x_TK.is_contiguous() or x_TK.shape[1] != site.in_features:
+        raise ValueError(f"x {tuple(x_TK.shape)} is not contiguous [T, {site.in_features}]")
+    tile = SHRINK[segments.m_tile]
+    num_slices = len(site.out_features)
+    splits = split_k(site.in_features, segments.m_tile)
+    shape = (splits, segments.order.numel(), num_slices * table.max_rank)
+    v = torch.empty(shape, dtype=torch.float32, device=x_TK.device)
+    grid = min(segments.items.shape[0] * splits, num_programs(x_TK.device))
+    if grid == 0:
+        return v
+    shrink_kernel[(grid,)](
+        x_TK,
+        arena,
+        v,
+        segments.order,
+        segments.items,
+        segments.counts,
+        table.a_at,
+        table.rank,
+        site.in_features,
+        table.num_slices,
+        site.first,
+        v.stride(0),
+        v.stride(1),
+        NUM_SLICES=num_slices,
+        SPLIT_K=splits,
+        BLOCK_T=segments.m_tile,
+        BLOCK_K=tile.block_k,
+        BLOCK_R=tile.block_r,
+        num_warps=tile.num_warps,
+        num_stages=tile.num_stages,
+    )
+    return v
+
+
+@triton.jit(do_not_specialize=["first_slice", "stride_plane"])
+def shrink_kernel(
+    x_ptr,
+    a_ptr,
+    v_ptr,
+    order_ptr,
+    items_ptr,
+    counts_ptr,
+    a_at_ptr,
+    rank_ptr,
+    K,
+    num_slices,
+    first_slice,
+    stride_plane,
+    stride_v,
+    NUM_SLICES: tl.constexpr,
+    SPLIT_K: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
+    num_units = tl.load(counts_ptr + 1) * SPLIT_K
+    steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
+    for i_unit in range(tl.program_id(0), num_units, tl.num_programs(0)):
+        p_item = items_ptr + i_unit // SPLIT_K * 3
+        i_split = tl.cast(i_unit % SPLIT_K, tl.int64)
+        slot = tl.load(p_item).to(tl.int64)
+        start = tl.load(p_item + 1)
+        num_rows = tl.load(p_item + 2)
+        p_rank = rank_ptr + slot * num_slices + first_slice
+        p_a_at = a_at_ptr + slot * num_slices + first_slice
+        ranks = 0
+        for j in tl.static_range(NUM_SLICES):
+            ranks += tl.load(p_rank + j)
+        # [BLOCK_T]
+        o_t = start + tl.arange(0, BLOCK_T)
+        m_t = o_t < start + num_rows
+        o_x = tl.load(order_ptr + o_t, mask=m_t, other=0).to(tl.int64) * K
+        o_v = i_split * stride_plane + o_t.to(tl.int64) * stride_v
+        k_begin = (i_split * steps * BLOCK_K).to(tl.int32)
+        k_end = tl.minimum(k_begin + steps * BLOCK_K, K)
+        if ranks > 32:
+            for r in range(0, ranks, BLOCK_R):
+                _shrink_tile(
+                    x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, r, ranks, k_begin, k_end, K,
+                    NUM_SLICES, BLOCK_T, BLOCK_K, BLOCK_R,
+                )  # fmt: skip
+        elif ranks > 16:
+            _shrink_tile(
+                x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, 0, ranks, k_begin, k_end, K,
+                NUM_SLICES, BLOCK_T, BLOCK_K, 32,
+            )  # fmt: skip
+        elif ranks > 0:
+            _shrink_tile(
+                x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, 0, ranks, k_begin, k_end, K,
+                NUM_SLICES, BLOCK_T, BLOCK_K, 16,
+            )  # fmt: skip
+
+
+@triton.jit
+def _shrink_tile(
+    x_ptr,
+    a_ptr,
+    v_ptr,
+    p_a_at,
+    p_rank,
+    o_x,
+    o_v,
+    m_t,
+    r_begin,
+    ranks,
+    k_begin,
+    k_end,
+    K,
+    NUM_SLICES: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
+    """Ranks r_begin to r_begin + BLOCK_R of all slices: each rank is one row of some A."""
+    # [BLOCK_R]
+    o_r = r_begin + tl.arange(0, BLOCK_R)
+    m_r = o_r < ranks
+    o_a = tl.zeros([BLOCK_R], dtype=tl.int64)
+    begin = 0
+    for j in tl.static_range(NUM_SLICES):
+        a_at = tl.multiple_of(tl.load(p_a_at + j), 16)
+        o_a = tl.where(o_r >= begin, a_at + (o_r - begin).to(tl.int64) * K, o_a)
+        begin += tl.load(p_rank + j)
+    # [BLOCK_T, BLOCK_R]
+    b_v = tl.zeros([BLOCK_T, BLOCK_R], dtype=tl.float32)
+    for k in range(k_begin, k_end, BLOCK_K):
+        o_k = k + tl.arange(0, BLOCK_K)
+        m_k = o_k < k_end
+        # [BLOCK_T, BLOCK_K]
+        m_x = m_t[:, None] & m_k[None, :]
+        b_x = tl.load(x_ptr + o_x[:, None] + o_k[None, :], mask=m_x, other=0.0)
+        # [BLOCK_R, BLOCK_K]
+        m_a = m_r[:, None] & m_k[None, :]
+        b_a = tl.load(a_ptr + o_a[:, None] + o_k[None, :], mask=m_a, other=0.0)
+        b_v = tl.dot(b_x, tl.trans(b_a), b_v, input_precision="ieee")
+    m_v = m_t[:, None] & m_r[None, :]
+    tl.store(v_ptr + o_v[:, None] + o_r[None, :], b_v, mask=m_v)

@@ -1,0 +1,216 @@
+"""The laws of adding adapters, for the Triton kernels and the CPU path alike."""
+
+import numpy as np
+import pytest
+import torch
+
+from weft.kernels import ALIGNMENT_BYTES, Arena, Site
+
+from .cases import (
+    LAWS,
+    OUT,
+    QKV,
+    RANKS,
+    RUNS,
+    SITES,
+    Loader,
+    Pair,
+    Run,
+    adapter,
+    assert_near,
+    by_definition,
+    slots_by_law,
+)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_delta_equals_the_definition(run: Run, law: str, site: Site) -> None:
+    slot_T = slots_by_law(law, 21)
+    x_TK = run.random(21, site.in_features)
+    want = x_TK.new_zeros(21, sum(site.out_features))
+    by_definition(want, x_TK, run.group(slot_T), run.arena, site)
+    assert_near("delta", run.delta(x_TK, slot_T, site), want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("law", LAWS)
+def test_sum_equals_the_definition_on_any_output(run: Run, law: str) -> None:
+    slot_T = slots_by_law(law, 19, seed=1)
+    x_TK, y_TN = run.random(19, 96, seed=1), run.random(19, 128, seed=2)
+    want = y_TN.clone()
+    by_definition(want, x_TK, run.group(slot_T), run.arena, QKV)
+    run.add_lora(y_TN, x_TK, run.group(slot_T), run.arena, QKV)
+    assert_near("y", y_TN, want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("num_rows", [0, 1, 15, 16, 17, 40])
+def test_any_number_of_rows(run: Run, num_rows: int) -> None:
+    slot_T = np.full(num_rows, 5, np.int32)
+    x_TK = run.random(num_rows, 80, seed=3)
+    want = x_TK.new_zeros(num_rows, 96)
+    by_definition(want, x_TK, run.group(slot_T), run.arena, OUT)
+    assert_near("delta", run.delta(x_TK, slot_T, OUT), want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("m_tile", [64, 128])
+def test_prefill_tiles_equal_the_definition(run: Run, m_tile: int) -> None:
+    slot_T = slots_by_law("skewed", 150)
+    x_TK = run.random(150, 96, seed=4)
+    want = x_TK.new_zeros(150, 128)
+    by_definition(want, x_TK, run.group(slot_T), run.arena, QKV)
+    got = run.delta(x_TK, slot_T, QKV, m_tile=m_tile)
+    assert_near("delta", got, want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("law", ["uniform", "with_base", "empty"])
+def test_base_rows_and_absent_slices_keep_their_bits(run: Run, law: str) -> None:
+    """Slot 2 lacks q and v, 3 lacks k, 4 the whole site; -0.0 and NaN are bits as well."""
+    slot_T = slots_by_law(law, 24)
+    y_TN = torch.full((24, 128), -0.0, dtype=run.dtype)
+    targeted = torch.zeros(24, 128, dtype=torch.bool)
+    for row, slot in enumerate(slot_T):
+        for j, columns in enumerate(QKV.outputs):
+            targeted[row, columns] = bool(slot >= 0 and RANKS[slot][j] > 0)
+    y_TN[~targeted & (torch.arange(128) % 3 == 0)] = torch.nan
+    before = y_TN.clone()
+    y_TN = y_TN.to(run.device)
+    run.add_lora(y_TN, run.random(24, 96), run.group(slot_T), run.arena, QKV)
+    integers = torch.int32 if run.dtype == torch.float32 else torch.int16
+    after_bits, before_bits = y_TN.cpu().view(integers), before.view(integers)
+    assert torch.equal(after_bits[~targeted], before_bits[~targeted])
+    assert (after_bits[targeted] != before_bits[targeted]).all()
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered:RuntimeWarning")
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan, 6e4])
+def test_overflow_stays_in_its_own_row(run: Run, bad: float) -> None:
+    slot_T = np.array([7, 1, 2, -1, 6, 1, 3, 5], np.int32)
+    x_TK = run.random(8, 96)
+    want = run.delta(x_TK, slot_T, QKV)
+    x_TK[[0, 3, 5]] = bad
+    got = run.delta(x_TK, slot_T, QKV)
+    others = [1, 2, 4, 6, 7]
+    assert got.isfinite()[others].all()
+    assert_near("other rows", got[others], want[others], tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_permuting_rows_permutes_results(run: Run) -> None:
+    slot_T = slots_by_law("with_base", 30)
+    x_TK = run.random(30, 96, seed=5)
+    order = np.random.default_rng(0).permutation(30)
+    straight, permuted = run.delta(x_TK, slot_T, QKV), run.delta(x_TK[order], slot_T[order], QKV)
+    assert_near("permuted", permuted, straight[order], tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_base_rows_between_change_nothing(run: Run) -> None:
+    slot_T = slots_by_law("zipf", 10)
+    x_TK = run.random(10, 96, seed=6)
+    spread_T, spread = np.full(25, -1, np.int32), run.random(25, 96, seed=7)
+    places = np.arange(10) * 2 + 3
+    spread_T[places], spread[places] = slot_T, x_TK
+    got = run.delta(spread, spread_T, QKV)[places]
+    assert_near("spread", got, run.delta(x_TK, slot_T, QKV), tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_slot_numbers_and_places_in_the_arena_change_nothing(run: Run) -> None:
+    slots = len(RANKS)
+    loader = Loader(run.dtype, num_elements=700_000, num_slots=3 * slots, device=run.device)
+    for slot in reversed(range(slots)):
+        loader.skip(1 + 100 * slot)
+        loader.load(3 * slots - 1 - 2 * slot, adapter(slot))
+    slot_T = slots_by_law("uniform", 20)
+    moved_T = np.where(slot_T >= 0, 3 * slots - 1 - 2 * slot_T, -1)
+    x_TK = run.random(20, 96, seed=8)
+    got = x_TK.new_zeros(20, 128)
+    run.add_lora(got, x_TK, run.group(moved_T), loader.arena, QKV)
+    assert_near("moved", got, run.delta(x_TK, slot_T, QKV), tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_adapter_with_zero_b_equals_the_base(run: Run) -> None:
+    loader = Loader(run.dtype, num_elements=60_000, num_slots=1, device=run.device)
+    pairs = [Pair(pair.a_RK, torch.zeros_like(pair.b_RN)) for pair in adapter(3)[QKV]]
+    loader.load(0, {QKV: pairs})
+    y_TN = run.random(9, 128)
+    before = y_TN.clone()
+    run.add_lora(y_TN, run.random(9, 96), run.group(np.zeros(9, np.int32)), loader.arena, QKV)
+    assert torch.equal(y_TN, before)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_lora_equals_merged_weights(run: Run) -> None:
+    w_NK = run.random(128, 96, seed=9) / 96**0.5
+    slot_T = slots_by_law("with_base", 16)
+    x_TK = run.random(16, 96, seed=10)
+    y_TN = x_TK @ w_NK.T
+    run.add_lora(y_TN, x_TK, run.group(slot_T), run.arena, QKV)
+    for row, slot in enumerate(slot_T):
+        merged = w_NK.double()
+        if slot >= 0:
+            deltas = [pair.b_RN.double().T @ pair.a_RK.double() for pair in adapter(int(slot))[QKV]]
+            merged = merged + torch.cat(deltas).to(run.device)
+        want = x_TK[row].double() @ merged.T
+        assert_near(f"row {row}", y_TN[row], want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_rewritten_row_answers_at_once(run: Run) -> None:
+    loader = Loader(run.dtype, num_elements=200_000, num_slots=3, device=run.device)
+    for slot in range(3):
+        loader.load(slot, {QKV: adapter(slot)[QKV]})
+    segments = run.group(np.array([0, 1, 2, 1], np.int32))
+    x_TK = run.random(4, 96, seed=11)
+    before = x_TK.new_zeros(4, 128)
+    run.add_lora(before, x_TK, segments, loader.arena, QKV)
+
+    loader.load(1, {QKV: adapter(1, seed=1)[QKV]})
+    loader.arena.clear_row(2)
+
+    after, want = x_TK.new_zeros(4, 128), x_TK.new_zeros(4, 128)
+    run.add_lora(after, x_TK, segments, loader.arena, QKV)
+    by_definition(want, x_TK, segments, loader.arena, QKV)
+    assert_near("after", after, want, tolerance=run.tolerance)
+    assert not torch.equal(after[1], before[1])
+    assert not after[2].any()
+
+
+def small_arena() -> Arena:
+    return Arena(1024, num_slots=2, num_slices=2, dtype=torch.float32, device="cpu", max_rank=8)
+
+
+@pytest.mark.parametrize(
+    ("slot", "a_at", "b_at", "rank", "message"),
+    [
+        (2, [0, 0], [0, 0], [1, 1], "slot 2 is outside the table of 2 slots"),
+        (-1, [0, 0], [0, 0], [1, 1], "slot -1 is outside"),
+        (0, [0, 1024], [0, 0], [1, 1], "a_at 0 to 1024 leaves the arena of 1024 elements"),
+        (0, [0, 0], [-32, 0], [1, 1], "b_at -32 to 0 leaves the arena"),
+        (0, [0, 33], [0, 0], [1, 1], f"a_at 33 is not at a boundary of {ALIGNMENT_BYTES} bytes"),
+        (0, [0, 0], [0, 0], [1, 9], "ranks 1 to 9 exceed max_rank 8"),
+        (0, [0, 0], [0, 0], [-1, 1], "ranks -1 to 1 exceed"),
+        (0, [0], [0], [1], "the table has 2 slices"),
+    ],
+)
+def test_row_that_does_not_fit_is_refused(
+    slot: int, a_at: list[int], b_at: list[int], rank: list[int], message: str
+) -> None:
+    arena = small_arena()
+    with pytest.raises(ValueError, match=message):
+        arena.write_row(slot, np.array(a_at), np.array(b_at), np.array(rank, np.int32))
+    assert not arena.table.rank.any()
+
+
+def test_place_of_an_absent_slice_is_not_looked_at() -> None:
+    arena = small_arena()
+    arena.write_row(0, np.array([32, -1]), np.array([64, 7777]), np.array([4, 0], np.int32))
+    assert arena.table.rank.tolist() == [[4, 0], [0, 0]]
+    assert arena.table.rank_C.tolist() == [4, 0]
