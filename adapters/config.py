@@ -4,15 +4,14 @@ A key is used, inert, refused unless it is off, or unknown. An unknown key that 
 refused too, because it may change the mathematics.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .digest import Json
 from .errors import Violation
-from .fields import Fields, is_integer, is_off, printable, shorten
+from .fields import Fields, is_integer, is_off, parse_object, printable, shorten
 
 CONFIG_FILE = "adapter_config.json"
 MAX_RANK = 2**31 - 1
@@ -127,12 +126,10 @@ class ConfigCheck(NamedTuple):
 def check_config(data: bytes) -> ConfigCheck:
     """Read an adapter_config.json and name everything in it that cannot be served."""
     try:
-        raw = json.loads(data.decode(), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as err:
-        return _not_an_object(str(err))
-    if not isinstance(raw, dict):
-        return _not_an_object(shorten(raw))
-    fields = Fields(raw)
+        fields = Fields(parse_object(data))
+    except ValueError as err:
+        violation = Violation("CONFIG_JSON", CONFIG_FILE, str(err), "one JSON object")
+        return ConfigCheck(None, None, (violation,), ())
     config = _read_config(fields)
     values_hold = not fields.violations
     claim = BaseClaim(fields.text("base_model_name_or_path"), fields.text("revision"))
@@ -140,20 +137,6 @@ def check_config(data: bytes) -> ConfigCheck:
     _check_init(fields)
     warnings = _check_other_keys(fields)
     return ConfigCheck(config if values_hold else None, claim, tuple(fields.violations), warnings)
-
-
-def _not_an_object(found: str) -> ConfigCheck:
-    violation = Violation("CONFIG_JSON", CONFIG_FILE, found, "one JSON object")
-    return ConfigCheck(None, None, (violation,), ())
-
-
-def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
-    unique: dict[str, Json] = {}
-    for key, value in pairs:
-        if key in unique:
-            raise ValueError(f"duplicate key {shorten(key)}")
-        unique[key] = value
-    return unique
 
 
 def _read_config(fields: Fields) -> AdapterConfig:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -69,6 +70,30 @@ class Fields:
                 return number
         self.refuse("CONFIG_VALUE", path, value, "a finite number")
         return 0.0
+
+
+def parse_object(data: bytes) -> dict[str, Json]:
+    """Parse one JSON object, in which no object has a key twice.
+
+    Raises:
+        ValueError: It is anything else; the message says what.
+    """
+    try:
+        value: Json = json.loads(data.decode(), object_pairs_hook=_unique_keys)
+    except RecursionError as err:
+        raise ValueError("nested too deeply") from err
+    if not isinstance(value, dict):
+        raise ValueError(shorten(value))
+    return value
+
+
+def _unique_keys(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
+    unique: dict[str, Json] = {}
+    for key, value in pairs:
+        if key in unique:
+            raise ValueError(f"key {shorten(key)} twice")
+        unique[key] = value
+    return unique
 
 
 def is_integer(value: Json) -> TypeGuard[int]:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from weft.adapters.digest import Json
-from weft.adapters.fields import Fields, is_integer, is_off, printable, shorten
+from weft.adapters.fields import Fields, is_integer, is_off, parse_object, printable, shorten
 
 
 def test_each_wrong_field_is_one_violation_with_path_value_and_expectation() -> None:
@@ -61,3 +61,24 @@ def test_long_values_and_names_are_cut() -> None:
     assert printable("model.layers.0") == "model.layers.0"
     assert printable("a\x00\ud800") == "'a\\x00\\ud800'"
     assert len(printable("x" * 10_000)) == 255
+
+
+def test_one_json_object_is_parsed() -> None:
+    assert parse_object(b' {"a": {"b": [1]}} ') == {"a": {"b": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"[1]", r"\[1\]"),
+        (b'{"a": 1, "a": 1}', 'key "a" twice'),
+        (b'{"a": [{"b": 1, "b": 2}]}', 'key "b" twice'),
+        (b'{"a": ' * 100_000, "nested too deeply"),
+        (b"\xff", "decode"),
+        (b"{", "Expecting"),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_anything_else_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_object(data)
