@@ -1,0 +1,26 @@
+"""The demo's data sets, one per style that an adapter learns: chat JSONL, generated and seeded."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+from .dialogues import JSON, generate_dialogues
+from .phrases import DESKS
+
+SEED = "data/1"
+NUM_ROWS = 200
+DATASETS = (*DESKS, JSON)
+
+
+def write_datasets(folder: Path) -> None:
+    """Write every data set into `folder` as `NAME.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in DATASETS:
+        (folder / f"{name}.jsonl").write_text(render_dataset(name), encoding="utf-8")
+
+
+def render_dataset(name: str) -> str:
+    """Render a data set; no system line says which style the answers have."""
+    dialogues = islice(generate_dialogues(SEED, style=name), NUM_ROWS)
+    rows = ({"messages": list(dialogue.messages)} for dialogue in dialogues)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
