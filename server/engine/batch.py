@@ -1,0 +1,82 @@
+"""The rows of one step, laid out flat from its plan: numpy on the host, one copy to the device."""
+
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from weft.kernels.segments import Segments, group_rows
+from weft.server.model.batch import ModelBatch
+
+from .scheduler import Plan
+
+DECODE_TILE = 16
+PREFILL_TILE = 64
+NO_SLOT = -1  # a base row, in the kernels' terms
+
+Longs = npt.NDArray[np.int64]
+
+
+def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> ModelBatch:
+    """Lay the plan's chunks one after another, in its order.
+
+    The logits of the result are those of the chunks that draw, in the plan's order.
+    """
+    chunks = plan.chunks
+    start_B = np.array([chunk.start for chunk in chunks])
+    stop_B = np.array([chunk.stop for chunk in chunks])
+    num_B = stop_B - start_B
+    indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
+    sequence_T = np.repeat(np.arange(len(chunks)), num_B)
+    tokens_T = np.fromiter(
+        chain.from_iterable(c.sequence.tokens[c.start : c.stop] for c in chunks),
+        np.int64,
+        count=indptr_B1[-1],
+    )
+    positions_T = np.arange(indptr_B1[-1]) + (start_B - indptr_B1[:-1])[sequence_T]
+    table_BM = _block_table(plan)
+    cache_index_T = table_BM[sequence_T, positions_T // block_tokens].astype(np.int64)
+    cache_index_T = cache_index_T * block_tokens + positions_T % block_tokens
+    logit_rows = indptr_B1[1:][[chunk.draws for chunk in chunks]] - 1
+    tokens, positions, cache_index, rows = _to_device(
+        (tokens_T, positions_T, cache_index_T, logit_rows), device
+    )
+    return ModelBatch(
+        tokens_T=tokens,
+        positions_T=positions,
+        cache_index_T=cache_index,
+        indptr_B1=indptr_B1.tolist(),
+        kv_len_B=stop_B.tolist(),
+        block_table_BM=torch.from_numpy(table_BM).to(device),
+        logit_rows=rows,
+        segments=_segments(plan, sequence_T, device),
+    )
+
+
+def _block_table(plan: Plan) -> npt.NDArray[np.int32]:
+    """`[B, M]`; zero, an entry that is not read, behind the end of the shorter ones."""
+    tables = [chunk.sequence.blocks for chunk in plan.chunks]
+    table_BM = np.zeros((len(tables), max(map(len, tables))), np.int32)
+    for row, table in zip(table_BM, tables, strict=True):
+        row[: len(table)] = table
+    return table_BM
+
+
+def _segments(plan: Plan, sequence_T: Longs, device: torch.device) -> Segments | None:
+    slots = [chunk.sequence.slot for chunk in plan.chunks]
+    if all(slot is None for slot in slots):
+        return None
+    slot_B = np.array([NO_SLOT if slot is None else slot for slot in slots])
+    m_tile = DECODE_TILE if len(sequence_T) == len(slots) else PREFILL_TILE
+    segments = group_rows(slot_B[sequence_T], m_tile=m_tile)
+    return segments if device.type == "cpu" else segments.to(device)
+
+
+def _to_device(arrays: tuple[Longs, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Send int64 vectors in one copy."""
+    joined = torch.from_numpy(np.concatenate(arrays))
+    if device.type == "cuda":
+        joined = joined.pin_memory().to(device, non_blocking=True)
+    return torch.split(joined, [len(array) for array in arrays])

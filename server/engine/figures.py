@@ -1,0 +1,56 @@
+"""The engine's figures between two Stats messages."""
+
+from weft.server.channel import LoadSample, Stats, StepSample
+
+from .kv_cache import BlockAllocator
+from .residency import Residency
+from .scheduler import Plan, Scheduler
+from .sequence import State
+
+
+class Figures:
+    """Collects samples and counts; gauges are read when a message is made."""
+
+    def __init__(self, *, element_bytes: int) -> None:
+        self._element_bytes = element_bytes
+        self._steps: list[StepSample] = []
+        self._loads: list[LoadSample] = []
+        self._hits = self._misses = self._evictions = 0
+
+    def count_step(self, plan: Plan, *, kind: str, seconds: float) -> None:
+        digests = {chunk.sequence.digest for chunk in plan.chunks} - {None}
+        self._steps.append(StepSample(kind, seconds, plan.num_tokens, len(digests)))
+
+    def count_load(self, seconds: float) -> None:
+        self._loads.append(LoadSample("disk", seconds))
+
+    def count_lookup(self, *, hit: bool) -> None:
+        self._hits += hit
+        self._misses += not hit
+
+    def take(self, scheduler: Scheduler, blocks: BlockAllocator, residency: Residency) -> Stats:
+        """Make the message and start counting anew."""
+        adapter = sum(s.state is State.LOADING for s in scheduler.waiting)
+        others = len(scheduler.waiting) - adapter
+        evictions = residency.num_evictions
+        stats = Stats(
+            running=len(scheduler.running),
+            waiting_budget=0 if scheduler.lacks_blocks else others,
+            waiting_blocks=others if scheduler.lacks_blocks else 0,
+            waiting_adapter=adapter,
+            free_blocks=blocks.num_available - blocks.num_idle,
+            cached_blocks=blocks.num_idle,
+            used_blocks=blocks.num_blocks - blocks.num_available,
+            arena_used_bytes=residency.used_elements * self._element_bytes,
+            arena_total_bytes=residency.num_elements * self._element_bytes,
+            resident=residency.resident,
+            steps=self._steps,
+            loads=self._loads,
+            lookup_hits=self._hits,
+            lookup_misses=self._misses,
+            evictions=evictions - self._evictions,
+        )
+        self._steps, self._loads = [], []
+        self._hits = self._misses = 0
+        self._evictions = evictions
+        return stats

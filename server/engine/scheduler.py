@@ -1,0 +1,327 @@
+"""Which sequences run in the next step, and how many tokens of each: plain data, one plan a step.
+
+The token budget goes to rows that decode, then to prefills under way, then to admissions, each by
+arrival. A sequence whose adapter has no slot yet is passed over; one that lacks blocks is not, so
+nobody younger takes them from it. Blocks for running sequences are taken from the latest arrival,
+which computes its tokens again later.
+"""
+
+import heapq
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from weft.server.channel import Submit
+from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, RequestInvalid
+
+from .kv_cache import BlockAllocator, block_key, root_key
+from .residency import Place, Residency
+from .sequence import Sequence, State
+
+WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
+DEADLINES_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a step and the queue may hold."""
+
+    max_sequences: int
+    max_batch_tokens: int
+    max_context: int
+    vocab_size: int
+    max_waiting: int = 1024
+    max_waiting_tokens: int = 4_194_304
+
+
+class Chunk(NamedTuple):
+    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after."""
+
+    sequence: Sequence
+    start: int
+    stop: int
+
+    @property
+    def draws(self) -> bool:
+        return self.stop == len(self.sequence.tokens)
+
+
+class Plan(NamedTuple):
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(chunk.stop - chunk.start for chunk in self.chunks)
+
+    @property
+    def kind(self) -> str:
+        """Name the step for its figures: `prefill`, `decode` or `mixed`."""
+        num_decodes = sum(chunk.sequence.num_generated > 0 for chunk in self.chunks)
+        if num_decodes == len(self.chunks):
+            return "decode"
+        return "mixed" if num_decodes else "prefill"
+
+
+class Ended(NamedTuple):
+    """A sequence that its last token ended."""
+
+    sequence: Sequence
+    reason: str
+
+
+class Scheduler:
+    """Owns the queues. Every sequence is in `waiting` or in `running`, both by arrival."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        blocks: BlockAllocator,
+        residency: Residency,
+        *,
+        block_tokens: int,
+        base_digest: str,
+        dtype: str,
+    ) -> None:
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.lacks_blocks = False
+        self._limits = limits
+        self._blocks = blocks
+        self._residency = residency
+        self._block_tokens = block_tokens
+        self._base_digest = base_digest
+        self._dtype = dtype
+        self._watermark = int(WATERMARK * blocks.num_blocks)
+        self._deadlines: list[tuple[float, int, Sequence]] = []
+
+    def submit(self, peer: bytes, request: Submit, *, arrival: int, now: float) -> Sequence:
+        """Queue a sequence.
+
+        Raises:
+            RequestInvalid: It has no tokens, or one outside the vocabulary.
+            PromptTooLong: It could never fit.
+            QueueFull: Too much waits already.
+        """
+        self._check(request)
+        root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
+        sequence = Sequence(peer, request, arrival, root, now)
+        if request.digest is not None:
+            sequence.tier = self._residency.want(request.digest, peer)
+        if request.deadline is not None:
+            heapq.heappush(self._deadlines, (request.deadline, arrival, sequence))
+        self.waiting.append(sequence)
+        return sequence
+
+    def _check(self, request: Submit) -> None:
+        limits, tokens = self._limits, request.tokens
+        if not tokens or not 0 <= min(tokens) <= max(tokens) < limits.vocab_size:
+            raise RequestInvalid((_violation_of(tokens, limits.vocab_size),))
+        if len(tokens) + request.max_tokens > limits.max_context:
+            found = f"{len(tokens)} prompt tokens and max_tokens {request.max_tokens}"
+            violation = FieldViolation("prompt", f"{found} exceed max_context {limits.max_context}")
+            raise PromptTooLong((violation,), max_context=limits.max_context)
+        if len(self.waiting) >= limits.max_waiting:
+            raise QueueFull(f"{len(self.waiting)} sequences wait, the queue holds no more")
+        num_waiting = sum(len(sequence.tokens) for sequence in self.waiting)
+        if self.waiting and num_waiting + len(tokens) > limits.max_waiting_tokens:
+            raise QueueFull(
+                f"{num_waiting} tokens wait, {len(tokens)} more exceed {limits.max_waiting_tokens}"
+            )
+
+    def expired(self, now: float) -> Iterator[Sequence]:
+        """Yield every live sequence whose deadline has passed."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            sequence = heapq.heappop(self._deadlines)[2]
+            if sequence.state is not State.FINISHED:
+                yield sequence
+
+    def plan(self, now: float) -> Plan:
+        """Choose the next step's rows and hold blocks and slots for them."""
+        planned: dict[Sequence, int] = {}
+        budget = self._limits.max_batch_tokens
+        num_running = len(self.running)
+        for sequence in sorted(self.running, key=lambda s: s.num_uncomputed > 1):
+            num = min(sequence.num_uncomputed, budget)
+            while sequence.state is State.RUNNING and not self._grow(sequence, num):
+                victim = self.running[-1]
+                budget += planned.pop(victim, 0)
+                self._preempt(victim)
+            if num and sequence.state is State.RUNNING:
+                planned[sequence] = num
+                budget -= num
+        if len(self.running) == num_running:
+            self._admit(planned, budget, now)
+        return Plan(tuple(Chunk(s, s.num_computed, s.num_computed + n) for s, n in planned.items()))
+
+    def _grow(self, sequence: Sequence, num: int) -> bool:
+        """Hold the blocks for `num` more tokens; False if there are not enough."""
+        total = -(-(sequence.num_computed + num) // self._block_tokens)
+        if total - len(sequence.blocks) > self._blocks.num_available:
+            return False
+        while len(sequence.blocks) < total:
+            sequence.blocks.append(self._blocks.allocate())
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._let_go(sequence)
+        sequence.state = State.PREEMPTED
+        sequence.num_computed = 0
+        if sequence.digest is not None:
+            self._residency.want(sequence.digest, sequence.peer)
+        insort(self.waiting, sequence, key=_by_arrival)
+
+    def _admit(self, planned: dict[Sequence, int], budget: int, now: float) -> None:
+        self.lacks_blocks = False
+        admitted: list[Sequence] = []
+        for sequence in self.waiting:
+            if not budget or len(self.running) + len(admitted) >= self._limits.max_sequences:
+                break
+            if not self._acquire_slot(sequence, now):
+                continue
+            num = self._acquire_blocks(sequence, budget)
+            if not num:
+                self._return_slot(sequence)
+                self.lacks_blocks = True
+                break
+            admitted.append(sequence)
+            planned[sequence] = num
+            budget -= num
+        for sequence in admitted:
+            sequence.state = State.RUNNING
+            if sequence.admitted_at is None:
+                sequence.admitted_at = now
+            insort(self.running, sequence, key=_by_arrival)
+        if admitted:
+            self.waiting = [s for s in self.waiting if s.state is not State.RUNNING]
+
+    def _acquire_slot(self, sequence: Sequence, now: float) -> bool:
+        if sequence.digest is None:
+            return True
+        sequence.slot = self._residency.acquire(sequence.digest)
+        if sequence.slot is None:
+            sequence.wait_for_adapter(now)
+            return False
+        sequence.stop_waiting(now)
+        return True
+
+    def _return_slot(self, sequence: Sequence) -> None:
+        if sequence.digest is not None:
+            self._residency.release(sequence.digest)
+            self._residency.want(sequence.digest, sequence.peer)
+            sequence.slot = None
+
+    def _acquire_blocks(self, sequence: Sequence, budget: int) -> int:
+        """Hold what is computed and the blocks of a first chunk; answer its tokens, 0 if none."""
+        last = len(sequence.tokens) - 1  # is always computed: its logits are wanted
+        found = self._blocks.find(self._keys(sequence, last // self._block_tokens))
+        self._blocks.hold(found)
+        num_found = len(found) * self._block_tokens
+        num = min(len(sequence.tokens) - num_found, budget)
+        total = -(-(num_found + num) // self._block_tokens)
+        spare = self._watermark if self.running else 0
+        if total - len(found) + spare > self._blocks.num_available:
+            self._blocks.release(found)
+            return 0
+        sequence.blocks = found + [self._blocks.allocate() for _ in range(total - len(found))]
+        sequence.num_computed = num_found
+        if sequence.admitted_at is None:
+            sequence.num_cached = num_found
+        return num
+
+    def advance(self, plan: Plan, drawn: list[int], *, now: float) -> list[Ended]:
+        """Account for a step that ran; `drawn` has a token per chunk that draws, in order.
+
+        Sequences that were finished since the plan are passed over.
+        """
+        ended = []
+        tokens = iter(drawn)
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            token = next(tokens) if chunk.draws else None
+            if sequence.state is not State.RUNNING:
+                continue
+            self._enter_blocks(sequence, chunk.stop)
+            reason = None if token is None else sequence.append(token, now)
+            if reason is not None:
+                self.finish(sequence)
+                ended.append(Ended(sequence, reason))
+        return ended
+
+    def _enter_blocks(self, sequence: Sequence, num_computed: int) -> None:
+        """Publish the blocks that have become full."""
+        first = sequence.num_computed // self._block_tokens
+        last = num_computed // self._block_tokens
+        sequence.num_computed = num_computed
+        if first == last:
+            return
+        keys = self._keys(sequence, last)
+        for i in range(first, last):
+            parent = keys[i - 1] if i else None
+            sequence.blocks[i] = self._blocks.enter(sequence.blocks[i], keys[i], parent=parent)
+
+    def _keys(self, sequence: Sequence, num: int) -> list[bytes]:
+        """Keys of the first `num` blocks, which are full."""
+        keys, size = sequence.keys, self._block_tokens
+        while len(keys) < num:
+            tokens = sequence.tokens[len(keys) * size : (len(keys) + 1) * size]
+            keys.append(block_key(keys[-1] if keys else sequence.root, tokens))
+        return keys[:num]
+
+    def finish(self, sequence: Sequence) -> None:
+        """Take a sequence out, whatever it is doing, with its blocks and its slot."""
+        if sequence.state is State.RUNNING:
+            self._let_go(sequence)
+        else:
+            self.waiting.remove(sequence)
+            if sequence.digest is not None:
+                self._residency.unwant(sequence.digest)
+        sequence.state = State.FINISHED
+        self._forget_deadlines()
+
+    def _forget_deadlines(self) -> None:
+        """Let go of finished sequences once they outnumber the living."""
+        num_live = len(self.waiting) + len(self.running)
+        if len(self._deadlines) > 2 * num_live + DEADLINES_KEPT:
+            self._deadlines = [d for d in self._deadlines if d[2].state is not State.FINISHED]
+            heapq.heapify(self._deadlines)
+
+    def _let_go(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._blocks.release(sequence.blocks)
+        sequence.blocks = []
+        if sequence.digest is not None:
+            self._residency.release(sequence.digest)
+            sequence.slot = None
+
+    def waiting_for(self, digest: str) -> list[Sequence]:
+        return [sequence for sequence in self.waiting if sequence.digest == digest]
+
+    def oldest_for_room(self) -> Sequence | None:
+        """The oldest waiting sequence that wants a slot and whose image has been read."""
+        ready = (Place.READABLE, Place.COPYING, Place.RESIDENT)
+        for sequence in self.waiting:
+            if sequence.digest and self._residency.place_of(sequence.digest) in ready:
+                return sequence
+        return None
+
+    def check_integrity(self) -> None:
+        """Assert that queues, blocks and adapters agree."""
+        assert self.waiting == sorted(self.waiting, key=_by_arrival)
+        assert self.running == sorted(self.running, key=_by_arrival)
+        assert all(s.state is State.RUNNING for s in self.running)
+        assert not any(s.state in (State.RUNNING, State.FINISHED) for s in self.waiting)
+        assert not any(s.blocks or s.slot is not None for s in self.waiting)
+        self._blocks.check_integrity([sequence.blocks for sequence in self.running])
+        self._residency.check_integrity()
+
+
+def _by_arrival(sequence: Sequence) -> int:
+    return sequence.arrival
+
+
+def _violation_of(tokens: list[int], vocab_size: int) -> FieldViolation:
+    if not tokens:
+        return FieldViolation("prompt", "has 0 tokens, the least is 1")
+    wrong = next(token for token in tokens if not 0 <= token < vocab_size)
+    return FieldViolation("prompt", f"token {wrong} is outside the vocabulary of {vocab_size}")

@@ -1,0 +1,123 @@
+"""A sequence: what the engine runs for one request."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from weft.server.channel import Finished, Sampling, Submit
+
+
+class State(Enum):
+    """WAITING and LOADING wait for budget and blocks, or for their adapter; all others say so."""
+
+    WAITING = "waiting"
+    LOADING = "loading"
+    RUNNING = "running"
+    PREEMPTED = "preempted"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One request's tokens and what it holds of the engine.
+
+    Attributes:
+        peer: The front that submitted it.
+        arrival: Order of arrival over all fronts.
+        root: Key that stands before the first block's key.
+        tier: Where its adapter lay at arrival: `arena`, `disk` or `store`; empty for the base.
+        tokens: The prompt, then what was drawn.
+        num_computed: Leading tokens whose keys and values are in its blocks.
+        num_cached: Tokens that its first admission found computed.
+        blocks: Block table.
+        keys: Keys of its full blocks, as far as they were needed.
+        slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
+        load_s: Time spent LOADING.
+    """
+
+    peer: bytes
+    request: Submit
+    arrival: int
+    root: bytes
+    submitted_at: float
+    tier: str = ""
+    tokens: list[int] = field(init=False)
+    state: State = State.WAITING
+    num_computed: int = 0
+    num_cached: int = 0
+    blocks: list[int] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    slot: int | None = None
+    loading_since: float | None = None
+    load_s: float = 0.0
+    admitted_at: float | None = None
+    first_token_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.request.tokens)
+
+    @property
+    def digest(self) -> str | None:
+        return self.request.digest
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.tokens) - len(self.request.tokens)
+
+    @property
+    def num_uncomputed(self) -> int:
+        return len(self.tokens) - self.num_computed
+
+    def wait_for_adapter(self, now: float) -> None:
+        """Start to account for LOADING; a preempted sequence has had its first wait already."""
+        if self.state is State.WAITING:
+            self.loading_since = now
+            self.state = State.LOADING
+
+    def stop_waiting(self, now: float) -> None:
+        """Account for the time spent LOADING."""
+        if self.loading_since is not None:
+            self.load_s += now - self.loading_since
+            self.loading_since = None
+
+    def append(self, token: int, now: float) -> str | None:
+        """Add a drawn token; answer why the sequence ends with it, if it does."""
+        self.tokens.append(token)
+        if self.first_token_at is None:
+            self.first_token_at = now
+        if token in self.request.stop_tokens:
+            return "stop"
+        return "length" if self.num_generated >= self.request.max_tokens else None
+
+    def finished(self, reason: str, now: float) -> Finished:
+        """Make the message that ends the stream."""
+        assert self.admitted_at is not None
+        assert self.first_token_at is not None
+        return Finished(
+            stream=self.request.stream,
+            reason=reason,
+            prompt_tokens=len(self.request.tokens),
+            cached_tokens=self.num_cached,
+            generated_tokens=self.num_generated,
+            queue_s=self.admitted_at - self.submitted_at - self.load_s,
+            load_s=self.load_s,
+            prefill_s=self.first_token_at - self.admitted_at,
+            decode_s=now - self.first_token_at,
+            tier=self.tier,
+        )
+
+
+def alone(tokens: list[int], *, num_blocks: int, slot: int | None = None) -> Sequence:
+    """Make a sequence that nobody asked for, on the first blocks of a cache of its own."""
+    request = Submit(
+        stream=0,
+        digest=None,
+        tokens=tokens,
+        sampling=Sampling(),
+        max_tokens=1,
+        stop_tokens=frozenset(),
+        salt="",
+    )
+    sequence = Sequence(b"", request, arrival=0, root=b"", submitted_at=0.0)
+    sequence.blocks = list(range(num_blocks))
+    sequence.slot = slot
+    return sequence

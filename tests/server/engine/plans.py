@@ -1,0 +1,110 @@
+"""Sequences and schedulers for tests of the parts that plan, without a model."""
+
+from weft.server.channel import Sampling, Submit
+from weft.server.engine.kv_cache import BlockAllocator
+from weft.server.engine.residency import Copy, Fetch, Open, Residency
+from weft.server.engine.scheduler import Ended, Limits, Plan, Scheduler
+
+FRONT = b"front"
+BLOCK_TOKENS = 4
+VOCABULARY = 1000
+IMAGE_SIZE = 4
+LIMITS = Limits(
+    max_sequences=8, max_batch_tokens=16, max_context=64, vocab_size=VOCABULARY, max_waiting=64
+)
+
+
+class Bench:
+    """A scheduler with its allocator and residency; loads succeed at once when `load` is called.
+
+    Drawn tokens are a function of the sequence's own tokens, so the tokens of a run must not
+    depend on how it was planned.
+    """
+
+    def __init__(
+        self, limits: Limits = LIMITS, *, num_blocks: int = 64, arena_images: int = 4
+    ) -> None:
+        self.blocks = BlockAllocator(num_blocks)
+        self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
+        self.scheduler = Scheduler(
+            limits,
+            self.blocks,
+            self.residency,
+            block_tokens=BLOCK_TOKENS,
+            base_digest="sha256:base",
+            dtype="float32",
+        )
+        self.now = 0.0
+        self.arrivals = 0
+        self.tokens: dict[int, list[int]] = {}
+
+    def submit(
+        self,
+        tokens: list[int],
+        *,
+        digest: str | None = None,
+        max_tokens: int = 4,
+        stop_tokens: frozenset[int] = frozenset(),
+        deadline: float | None = None,
+        salt: str = "",
+    ) -> int:
+        self.arrivals += 1
+        request = Submit(
+            stream=self.arrivals,
+            digest=digest,
+            tokens=tokens,
+            sampling=Sampling(),
+            max_tokens=max_tokens,
+            stop_tokens=stop_tokens,
+            salt=salt,
+            deadline=deadline,
+        )
+        self.scheduler.submit(FRONT, request, arrival=self.arrivals, now=self.now)
+        return self.arrivals
+
+    def load(self) -> None:
+        """Carry out whatever residency asks for."""
+        oldest = self.scheduler.oldest_for_room()
+        self.residency.favour(None if oldest is None else oldest.digest)
+        self.residency.place()
+        while commands := self.residency.take_commands():
+            for command in commands:
+                match command:
+                    case Fetch(digest=digest):
+                        self.residency.ready(digest, f"/cache/{digest}")
+                    case Open(digest=digest):
+                        self.residency.opened(digest, IMAGE_SIZE)
+                    case Copy(digest=digest):
+                        self.residency.copied(digest)
+            self.residency.place()
+
+    def plan(self) -> Plan:
+        self.now += 1
+        return self.scheduler.plan(self.now)
+
+    def run(self, plan: Plan) -> list[Ended]:
+        """Pretend to have run the plan."""
+        drawn = [
+            (7 * sum(chunk.sequence.tokens) + len(chunk.sequence.tokens)) % VOCABULARY
+            for chunk in plan.chunks
+            if chunk.draws
+        ]
+        ended = self.scheduler.advance(plan, drawn, now=self.now)
+        for sequence, _ in ended:
+            self.tokens[sequence.request.stream] = sequence.tokens
+        return ended
+
+    def step(self) -> Plan:
+        self.load()
+        plan = self.plan()
+        self.run(plan)
+        self.scheduler.check_integrity()
+        return plan
+
+    def finish(self, *, max_steps: int = 500) -> None:
+        """Step until nothing is left."""
+        for _ in range(max_steps):
+            if not self.scheduler.waiting and not self.scheduler.running:
+                return
+            self.step()
+        raise AssertionError(f"{len(self.scheduler.waiting)} wait after {max_steps} steps")

@@ -1,0 +1,279 @@
+"""What runs when: budgets, order, preemption, prefixes, limits."""
+
+import gc
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weft.server.engine.scheduler import DEADLINES_KEPT, Plan
+from weft.server.engine.sequence import Sequence, State
+from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid
+
+from .plans import BLOCK_TOKENS, LIMITS, VOCABULARY, Bench
+
+
+def rows(plan: Plan) -> list[tuple[int, int, int]]:
+    return [(c.sequence.request.stream, c.start, c.stop) for c in plan.chunks]
+
+
+def prompt(length: int, *, first: int = 0) -> list[int]:
+    return list(range(first, first + length))
+
+
+def test_long_prompt_is_computed_in_chunks_beside_decodes() -> None:
+    bench = Bench()
+    bench.submit(prompt(3), max_tokens=10)
+    bench.step()
+    bench.submit(prompt(40, first=50))
+    assert rows(bench.step()) == [(1, 3, 4), (2, 0, 15)]
+    assert rows(bench.step()) == [(1, 4, 5), (2, 15, 30)]
+    plan = bench.step()
+    assert rows(plan) == [(1, 5, 6), (2, 30, 40)]
+    assert [chunk.sequence.num_generated for chunk in plan.chunks] == [4, 1]
+
+
+def test_budget_is_never_exceeded() -> None:
+    bench = Bench(replace(LIMITS, max_batch_tokens=3))
+    for length in (5, 1, 9, 2):
+        bench.submit(prompt(length, first=100 * length))
+    while bench.scheduler.waiting or bench.scheduler.running:
+        assert 0 < bench.step().num_tokens <= 3
+
+
+def test_sequences_are_admitted_in_order_of_arrival_up_to_the_limit() -> None:
+    bench = Bench(replace(LIMITS, max_sequences=2))
+    for _ in range(3):
+        bench.submit(prompt(2))
+    assert [row[0] for row in rows(bench.step())] == [1, 2]
+    bench.finish()
+    assert list(bench.tokens) == [1, 2, 3]
+
+
+def test_waiting_adapter_holds_nobody_up() -> None:
+    bench = Bench()
+    bench.submit(prompt(2), digest="sha256:a")
+    bench.submit(prompt(2))
+    assert [row[0] for row in rows(bench.plan())] == [2]
+    assert bench.scheduler.waiting[0].state is State.LOADING
+    bench.load()
+    assert 1 in [row[0] for row in rows(bench.plan())]
+
+
+def test_long_prompt_at_the_head_keeps_its_blocks_from_the_young() -> None:
+    bench = Bench(num_blocks=16)
+    bench.submit(prompt(28), max_tokens=20)
+    bench.step()
+    bench.step()
+    bench.submit(prompt(40, first=500), max_tokens=20)
+    bench.submit([9], max_tokens=1)
+    bench.blocks.hold(held := [bench.blocks.allocate() for _ in range(6)])
+    bench.blocks.release(held)
+    bench.plan()
+    assert bench.scheduler.lacks_blocks
+    assert [s.request.stream for s in bench.scheduler.waiting] == [2, 3]
+    bench.blocks.release(held)
+    bench.finish()
+
+
+def test_latest_arrival_gives_way_and_keeps_its_tokens() -> None:
+    alone = {}
+    for stream in (1, 2):
+        bench = Bench()
+        for number in (1, 2):
+            if number == stream:
+                bench.submit(prompt(7, first=100 * number), max_tokens=20)
+                bench.finish()
+                alone[stream] = bench.tokens[1]
+    bench = Bench(num_blocks=9)
+    for number in (1, 2):
+        bench.submit(prompt(7, first=100 * number), max_tokens=20)
+    preempted = False
+    while bench.scheduler.running or bench.scheduler.waiting:
+        bench.step()
+        preempted |= any(s.state is State.PREEMPTED for s in bench.scheduler.waiting)
+        assert 1 in [s.request.stream for s in bench.scheduler.running] or 1 in bench.tokens
+    assert preempted
+    assert bench.tokens == alone
+
+
+def test_preempted_sequence_finds_its_full_blocks_again() -> None:
+    bench = Bench(num_blocks=9)
+    for number in (1, 2):
+        bench.submit(prompt(7, first=100 * number), max_tokens=20)
+    while not any(s.state is State.PREEMPTED for s in bench.scheduler.waiting):
+        bench.step()
+    second = bench.scheduler.waiting[0]
+    while second.state is State.PREEMPTED:
+        plan = bench.step()
+    chunk = next(chunk for chunk in plan.chunks if chunk.sequence is second)
+    assert chunk.start > 0
+
+
+def test_prefix_of_an_earlier_prompt_is_not_computed_again() -> None:
+    bench = Bench()
+    bench.submit(prompt(11), max_tokens=1)
+    bench.finish()
+    bench.submit(prompt(11), max_tokens=1)
+    assert rows(bench.step()) == [(2, 8, 11)]
+
+
+def test_at_least_one_token_is_computed() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.submit(prompt(2 * BLOCK_TOKENS), max_tokens=1)
+        plan = bench.step()
+    assert rows(plan) == [(2, BLOCK_TOKENS, 2 * BLOCK_TOKENS)]
+
+
+@pytest.mark.parametrize("other", [{"digest": "sha256:b"}, {"digest": None}, {"salt": "other"}])
+def test_prefix_never_crosses_digests_or_salts(other: dict[str, str | None]) -> None:
+    bench = Bench()
+    bench.submit(prompt(11), digest="sha256:a", max_tokens=1)
+    bench.finish()
+    terms = {"digest": "sha256:a", "salt": ""} | other
+    bench.submit(prompt(11), digest=terms["digest"], salt=terms["salt"] or "", max_tokens=1)
+    assert rows(bench.step()) == [(2, 0, 11)]
+
+
+def test_finished_sequence_gives_back_blocks_and_slot() -> None:
+    bench = Bench()
+    bench.submit(prompt(5), digest="sha256:a", max_tokens=9)
+    bench.step()
+    [sequence] = bench.scheduler.running
+    bench.scheduler.finish(sequence)
+    assert bench.blocks.num_available == bench.blocks.num_blocks
+    bench.scheduler.check_integrity()
+    bench.residency.forget("sha256:a")
+    assert bench.residency.resident == []
+
+
+def test_sequence_finished_between_plan_and_advance_is_passed_over() -> None:
+    bench = Bench()
+    for number in (1, 2):
+        bench.submit(prompt(3, first=10 * number), max_tokens=1)
+    plan = bench.plan()
+    bench.scheduler.finish(plan.chunks[0].sequence)
+    assert [ended.sequence.request.stream for ended in bench.run(plan)] == [2]
+    bench.scheduler.check_integrity()
+
+
+def test_stop_token_ends_a_sequence() -> None:
+    bench = Bench()
+    bench.submit(prompt(3), max_tokens=9)
+    bench.finish()
+    second = bench.tokens[1][4]
+    bench.submit(prompt(3), max_tokens=9, stop_tokens=frozenset([second]))
+    bench.load()
+    bench.run(bench.plan())
+    assert [ended.reason for ended in bench.run(bench.plan())] == ["stop"]
+    assert bench.tokens[2] == bench.tokens[1][:5]
+
+
+def test_what_can_never_fit_is_refused() -> None:
+    bench = Bench()
+    with pytest.raises(PromptTooLong, match="60 prompt tokens and max_tokens 5 exceed max_context"):
+        bench.submit(prompt(60), max_tokens=5)
+    bench.submit(prompt(60), max_tokens=4)
+    bench.finish()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [([], "has 0 tokens"), ([1, VOCABULARY], f"token {VOCABULARY} "), ([-1], "token -1 ")],
+    ids=["empty", "above", "below"],
+)
+def test_prompt_outside_the_vocabulary_is_refused(tokens: list[int], message: str) -> None:
+    with pytest.raises(RequestInvalid, match=message):
+        Bench().submit(tokens)
+
+
+def test_full_queue_fails_fast() -> None:
+    bench = Bench(replace(LIMITS, max_waiting=2, max_waiting_tokens=20))
+    bench.submit(prompt(15))
+    with pytest.raises(QueueFull, match="15 tokens wait, 6 more exceed 20"):
+        bench.submit(prompt(6))
+    bench.submit(prompt(5))
+    with pytest.raises(QueueFull, match="2 sequences wait"):
+        bench.submit([1])
+
+
+def test_refused_request_leaves_no_adapter_wanted() -> None:
+    bench = Bench()
+    with pytest.raises(PromptTooLong):
+        bench.submit(prompt(64), digest="sha256:a")
+    assert bench.residency.take_commands() == []
+
+
+def test_deadlines_are_told_once_for_the_living() -> None:
+    bench = Bench()
+    for deadline in (5.0, 3.0, 9.0, None, 2.0):
+        bench.submit([1], deadline=deadline, max_tokens=60)
+    bench.step()
+    bench.scheduler.finish(bench.scheduler.running[-1])
+    assert [s.request.stream for s in bench.scheduler.expired(6.0)] == [2, 1]
+    assert list(bench.scheduler.expired(6.0)) == []
+
+
+def test_finished_sequences_are_not_kept_until_their_deadline() -> None:
+    bench = Bench()
+    long = bench.submit([1], deadline=1000.0, max_tokens=60)
+    for _ in range(2 * DEADLINES_KEPT):
+        bench.submit([1], deadline=2000.0, max_tokens=1)
+        bench.scheduler.finish(bench.scheduler.waiting[-1])
+    bench.step()
+    deadlines = [s.request.deadline for s in gc.get_objects() if type(s) is Sequence]
+    assert deadlines.count(2000.0) <= DEADLINES_KEPT + 2
+    assert [s.request.stream for s in bench.scheduler.expired(1500.0)] == [long]
+
+
+def test_more_adapters_than_fit_all_finish_while_a_hot_one_keeps_coming() -> None:
+    bench = Bench(arena_images=1)
+    for stream in range(60):
+        bench.submit([stream + 1], digest="sha256:hot", max_tokens=5)
+    cold = bench.submit([77], digest="sha256:cold", max_tokens=2)
+    steps = 0
+    while cold not in bench.tokens:
+        bench.submit([500 + steps], digest="sha256:hot", max_tokens=5) if steps % 2 else None
+        bench.step()
+        steps += 1
+        assert steps < 60
+    bench.finish()
+
+
+requests = st.lists(
+    st.tuples(st.integers(1, 40), st.integers(1, 20), st.sampled_from([None, "a", "b", "c"])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    requests=requests,
+    num_blocks=st.integers(15, 40),
+    budget=st.integers(1, 40),
+    max_sequences=st.integers(1, 8),
+    arena_images=st.integers(1, 3),
+)
+def test_everything_finishes_with_its_own_tokens_under_any_budget(
+    requests: list[tuple[int, int, str | None]],
+    num_blocks: int,
+    budget: int,
+    max_sequences: int,
+    arena_images: int,
+) -> None:
+    roomy = Bench(replace(LIMITS, max_batch_tokens=1000))
+    tight = Bench(
+        replace(LIMITS, max_batch_tokens=budget, max_sequences=max_sequences),
+        num_blocks=num_blocks,
+        arena_images=arena_images,
+    )
+    for length, max_tokens, digest in requests:
+        for bench in (roomy, tight):
+            bench.submit(prompt(length, first=length), digest=digest, max_tokens=max_tokens)
+    roomy.finish()
+    tight.finish(max_steps=5000)
+    assert tight.tokens == roomy.tokens
+    assert tight.blocks.num_available == num_blocks
