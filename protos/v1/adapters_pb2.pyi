@@ -28,6 +28,7 @@ class AdapterEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ADAPTER_EVENT_TYPE_ALIAS_DELETED: _ClassVar[AdapterEventType]
     ADAPTER_EVENT_TYPE_ADAPTER_DELETED: _ClassVar[AdapterEventType]
     ADAPTER_EVENT_TYPE_PIN_SET: _ClassVar[AdapterEventType]
+    ADAPTER_EVENT_TYPE_ADAPTER_UPDATED: _ClassVar[AdapterEventType]
 PUBLISH_STEP_UNSPECIFIED: PublishStep
 PUBLISH_STEP_FETCH: PublishStep
 PUBLISH_STEP_CHECK: PublishStep
@@ -43,6 +44,7 @@ ADAPTER_EVENT_TYPE_ALIAS_SET: AdapterEventType
 ADAPTER_EVENT_TYPE_ALIAS_DELETED: AdapterEventType
 ADAPTER_EVENT_TYPE_ADAPTER_DELETED: AdapterEventType
 ADAPTER_EVENT_TYPE_PIN_SET: AdapterEventType
+ADAPTER_EVENT_TYPE_ADAPTER_UPDATED: AdapterEventType
 
 class BlobKey(_message.Message):
     __slots__ = ("digest", "size_bytes")

@@ -54,6 +54,12 @@ def time_left_s(context: Context, *, cap_s: float) -> float:
     return cap_s if remaining is None else min(remaining, cap_s)
 
 
+def metadata_of(context: Context) -> dict[str, str]:
+    """The text entries of the call's metadata."""
+    found = context.invocation_metadata() or ()
+    return {key: value for key, value in found if isinstance(value, str)}
+
+
 class Border(grpc.aio.ServerInterceptor):
     """Wraps handlers of all four kinds; health and reflection are open to everybody."""
 
@@ -111,12 +117,10 @@ class Border(grpc.aio.ServerInterceptor):
         return handle
 
     async def _enter(self, method: str, context: Context) -> None:
-        metadata = dict(context.invocation_metadata() or ())
-        authorization = metadata.get("authorization")
+        authorization = metadata_of(context).get("authorization")
         try:
             caller = await self._door.authenticate(
-                str(authorization) if authorization is not None else None,
-                peer=context.peer().rpartition(":")[0],
+                authorization, peer=context.peer().rpartition(":")[0]
             )
         except (CredentialsInvalid, CredentialsMissing) as error:
             metrics.AUTH_FAILURES.labels(row_of(error).reason).inc()

@@ -106,7 +106,7 @@ class EngineLink:
         """
         number = next(self._numbers)
         events: asyncio.Queue[Event] = asyncio.Queue()
-        self._require_engine()
+        self.require_engine()
         self._streams[number] = events
         self._outbox.put_nowait(submit(number))
         flushed = 0.0
@@ -126,14 +126,19 @@ class EngineLink:
                 if isinstance(arrived[-1], Finished):
                     return
         finally:
-            if self._streams.pop(number, None) is not None and self.welcome is not None:
-                self._outbox.put_nowait(Abort(stream=number))
+            if self._streams.pop(number, None) is not None:
+                self.abort(number)
+
+    def abort(self, number: int) -> None:
+        """Ask the engine to end a sequence; it answers with Finished if that one was running."""
+        if self.welcome is not None:
+            self._outbox.put_nowait(Abort(stream=number))
 
     async def probe(
         self, digest: str, *, image: Path, config: Path, weights: Path, allow_no_effect: bool
     ) -> Probed:
         """Let the engine try an adapter; raise Refused with what it finds wrong."""
-        self._require_engine()
+        self.require_engine()
         number = next(self._numbers)
         answer: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
         self._probes[number] = answer
@@ -157,9 +162,11 @@ class EngineLink:
             )
         return probed
 
-    def _require_engine(self) -> None:
+    def require_engine(self) -> Welcome:
+        """Answer what the engine said of itself; raise EngineUnavailable while there is none."""
         if self.welcome is None:
             raise EngineUnavailable("the engine is starting or restarting")
+        return self.welcome
 
     async def _follow_connection(self) -> None:
         async for connected in self._socket.connections():
@@ -224,7 +231,7 @@ class EngineLink:
             del self._streams[number]
         elif events.qsize() >= BUFFERED_EVENTS:
             del self._streams[number]
-            self._outbox.put_nowait(Abort(stream=number))
+            self.abort(number)
             event = Cancelled(f"{BUFFERED_EVENTS} tokens were not read", limit=BUFFERED_EVENTS)
         events.put_nowait(event)
 

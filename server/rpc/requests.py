@@ -1,22 +1,20 @@
 """Requests checked field by field: every violation in one answer, every unserved field by name."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transformers import GenerationConfig
 
 from weft.adapters.errors import Unsupported
 from weft.protos.v1 import inference_pb2, types_pb2
 from weft.server.channel import Sampling
-from weft.server.errors import FieldViolation, RequestInvalid
 
-MAX_REQUEST_ID = 64
+from .fields import MAX_REQUEST_ID, Findings
+
 MAX_STOPS = 16
 MAX_LOGPROBS = 20
 DEFAULT_FLUSH_MS = 15
 MAX_FLUSH_MS = 1000
-DEFAULT_PAGE = 100
-MAX_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +57,6 @@ class Plan:
     include_stop: bool
     logprobs: int | None
     flush_s: float
-
-
-@dataclass(slots=True)
-class Findings:
-    """Collects violations, to be raised together."""
-
-    found: list[FieldViolation] = field(default_factory=list)
-
-    def check(self, holds: bool, name: str, value: object, limit: str) -> None:
-        if not holds:
-            self.found.append(FieldViolation(name, f"{value!r} is not {limit}"))
-
-    def done(self) -> None:
-        if self.found:
-            raise RequestInvalid(tuple(self.found))
 
 
 def read_generate(
@@ -129,14 +112,6 @@ def read_generate(
         logprobs=request.logprobs if request.HasField("logprobs") else None,
         flush_s=flush_ms / 1000,
     )
-
-
-def read_page_size(value: int) -> int:
-    """Entries of a page: 0 means the default; raise RequestInvalid above the largest."""
-    findings = Findings()
-    findings.check(value <= MAX_PAGE, "page_size", value, f"at most {MAX_PAGE}")
-    findings.done()
-    return value or DEFAULT_PAGE
 
 
 def read_tokenize(request: inference_pb2.TokenizeRequest) -> None:

@@ -19,7 +19,6 @@ from weft.server.errors import RequestInvalid
 from weft.server.rpc.requests import (
     Defaults,
     read_generate,
-    read_page_size,
     read_tokenize,
 )
 
@@ -143,12 +142,6 @@ def test_end_token_is_ignored_when_asked() -> None:
     stopping = Stopping(ignore_end_token=True, stop_token_ids=[3])
     assert read_generate(changed(stopping=stopping), NEUTRAL, vocab_size=100).stop_tokens == {3}
     assert read_generate(GOOD, NEUTRAL, vocab_size=100).stop_tokens == {7}
-
-
-def test_page_size_has_a_default_and_a_limit() -> None:
-    assert (read_page_size(0), read_page_size(1000)) == (100, 1000)
-    with pytest.raises(RequestInvalid, match="1001"):
-        read_page_size(1001)
 
 
 @pytest.mark.parametrize("request_", [TokenizeRequest(model="m"), TokenizeRequest(text="x")])

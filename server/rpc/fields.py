@@ -1,0 +1,104 @@
+"""Fields that many requests have, checked; violations are collected and raised together."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weft.adapters.records import Call
+from weft.server.errors import FieldViolation, RequestInvalid
+
+from .auth import CALLER
+
+MAX_REQUEST_ID = 64
+MAX_LABELS = 32
+MAX_LABEL_KEY_BYTES = 63
+MAX_LABEL_VALUE_BYTES = 255
+MAX_REASON_BYTES = 255
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects violations, to be raised together."""
+
+    found: list[FieldViolation] = field(default_factory=list)
+
+    def check(self, holds: bool, name: str, value: object, limit: str) -> None:
+        if not holds:
+            self.found.append(FieldViolation(name, f"{value!r} is not {limit}"))
+
+    def done(self) -> None:
+        if self.found:
+            raise RequestInvalid(tuple(self.found))
+
+
+def read_page_size(value: int) -> int:
+    """Entries of a page: 0 means the default; raise RequestInvalid above the largest."""
+    findings = Findings()
+    findings.check(value <= MAX_PAGE, "page_size", value, f"at most {MAX_PAGE}")
+    findings.done()
+    return value or DEFAULT_PAGE
+
+
+def read_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Check labels of an adapter, a version or a job; raise RequestInvalid."""
+    findings = Findings()
+    findings.check(len(labels) <= MAX_LABELS, "labels", len(labels), f"at most {MAX_LABELS}")
+    for key, value in labels.items():
+        findings.check(
+            1 <= len(key.encode()) <= MAX_LABEL_KEY_BYTES,
+            "labels",
+            key,
+            f"a key of 1 to {MAX_LABEL_KEY_BYTES} bytes",
+        )
+        findings.check(
+            len(value.encode()) <= MAX_LABEL_VALUE_BYTES,
+            f"labels.{key}",
+            value,
+            f"at most {MAX_LABEL_VALUE_BYTES} bytes",
+        )
+    findings.done()
+    return dict(labels)
+
+
+def read_name(pattern: str, name: str) -> list[str]:
+    """Read the parts of a resource name such as `adapters/{}/versions/{}`.
+
+    Raises:
+        RequestInvalid: The name has another form.
+    """
+    findings = Findings()
+    found = re.fullmatch(pattern.replace("{}", "([^/]+)"), name)
+    findings.check(found is not None, "name", name, pattern)
+    findings.done()
+    assert found is not None
+    return list(found.groups())
+
+
+def read_version_number(text: str, *, name: str = "name") -> int:
+    """Read a version's number; raise RequestInvalid."""
+    findings = Findings()
+    findings.check(text.isdecimal() and len(text) < 10, name, text, "a version's number")
+    findings.done()
+    return int(text)
+
+
+def call_of(request_id: str, *, reason: str = "") -> Call:
+    """Say who makes a change, why, and under which id; raise RequestInvalid."""
+    findings = Findings()
+    findings.check(
+        len(request_id) <= MAX_REQUEST_ID,
+        "request_id",
+        request_id,
+        f"at most {MAX_REQUEST_ID} characters",
+    )
+    findings.check(
+        len(reason.encode()) <= MAX_REASON_BYTES,
+        "reason",
+        reason,
+        f"at most {MAX_REASON_BYTES} bytes",
+    )
+    findings.done()
+    caller = CALLER.get()
+    return Call(caller.tenant, caller.label, request_id or None, reason)
