@@ -1,5 +1,6 @@
 """What is changed in a loaded model, how each change is undone, and what is reported of it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,7 +13,9 @@ from weft.adapters.sites import BaseFacts
 from weft.kernels import Site
 from weft.server.errors import ModelRefused
 
-from .lora_linear import SiteLinear, SiteStep, Tap
+from .facts import SIBLING_NAMES, output_linear
+from .lora_linear import PackedHead, SiteLinear, SiteStep, Tap
+from .product import can_pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,57 @@ class SwapReport:
     made: int
     skipped: int
     undone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Changes of one kind that are made, and undone, together."""
+
+    kind: str
+    count: int
+    skipped: int
+    make: Callable[[], None]
+    undo: Callable[[], None]
+
+    def skip(self) -> SwapReport:
+        """The report when it is not made."""
+        return SwapReport(self.kind, made=0, skipped=self.skipped + self.count, undone=0)
+
+
+def merge_swap(sites: Sequence[SiteLinear]) -> Swap:
+    """Run every site as one product."""
+
+    several = [site for site in sites if len(site.linears) > 1]
+    single = [site.name.rpartition(".")[2] for site in sites if len(site.linears) == 1]
+    skipped = sum(name in SIBLING_NAMES for name in single)
+
+    def make() -> None:
+        for site in several:
+            site.merge()
+
+    def undo() -> None:
+        for site in several:
+            site.separate()
+
+    return Swap("merged_linear", len(several), skipped, make, undo)
+
+
+def pack_swap(model: PreTrainedModel, sites: Sequence[SiteLinear]) -> Swap:
+    """Keep the weights of the sites and of the output embeddings in oneDNN's layout, on a CPU."""
+
+    def make() -> None:
+        for site in sites:
+            site.pack()
+        pack_head(model)
+
+    def undo() -> None:
+        unpack_head(model)
+        for site in sites:
+            site.unpack()
+
+    count = len(sites) + 1
+    able = can_pack(model.dtype, model.device)
+    return Swap("packed_linear", count if able else 0, 0 if able else count, make, undo)
 
 
 def kernel_sites(facts: BaseFacts) -> dict[str, Site]:
@@ -56,13 +110,27 @@ def install_sites(model: PreTrainedModel, facts: BaseFacts, step: SiteStep) -> l
     return sites
 
 
-def remove_sites(model: PreTrainedModel, facts: BaseFacts) -> None:
+def remove_sites(model: PreTrainedModel, facts: BaseFacts, sites: Sequence[SiteLinear]) -> None:
     """Undo `install_sites`: the very Linears come back, with the very values."""
-    for entry in facts.sites:
-        for member in entry.members:
-            tap = model.get_submodule(member.name)
-            assert isinstance(tap, Tap)
-            model.set_submodule(member.name, tap.linear)
+    for entry, site in zip(facts.sites, sites, strict=True):
+        site.separate()
+        for member, linear in zip(entry.members, site.linears, strict=True):
+            model.set_submodule(member.name, linear)
+
+
+def pack_head(model: PreTrainedModel) -> None:
+    """Pack the output embeddings; the plain weight stays where the input embeddings are tied."""
+    head = output_linear(model)
+    tied = model.get_input_embeddings().weight is head.weight
+    model.set_submodule(_path(model, head), PackedHead(head, tied=tied))
+
+
+def unpack_head(model: PreTrainedModel) -> None:
+    """Undo `pack_head`."""
+    head = model.get_output_embeddings()
+    assert isinstance(head, PackedHead)
+    head.product.unpack()
+    model.set_submodule(_path(model, head), head.linear)
 
 
 def fix_longrope(model: PreTrainedModel, max_context: int) -> None:
@@ -104,3 +172,8 @@ def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
     if type(module) is not nn.Linear:
         raise ModelRefused(f"{name} is a {type(module).__name__}, the facts say Linear")
     return module
+
+
+def _path(model: PreTrainedModel, module: nn.Module) -> str:
+    paths: dict[nn.Module, str] = {found: path for path, found in model.named_modules()}
+    return paths[module]

@@ -60,14 +60,14 @@ class PagedAttention:
         assert self._cache is not None
         place = self._place[layer_index(module)]
         layer = self.layers[place]
-        k_all = self._cache.k[place].flatten(0, 1)
-        v_all = self._cache.v[place].flatten(0, 1)
-        k_all.index_copy_(0, self._batch.cache_index_T, k_1GTD[0].transpose(0, 1))
-        v_all.index_copy_(0, self._batch.cache_index_T, v_1GTD[0].transpose(0, 1))
+        k_PZGD, v_PZGD = self._cache.k[place], self._cache.v[place]
+        index_T = self._batch.cache_index_T
+        k_PZGD.flatten(0, 1).index_copy_(0, index_T, k_1GTD[0].transpose(0, 1))
+        v_PZGD.flatten(0, 1).index_copy_(0, index_T, v_1GTD[0].transpose(0, 1))
         q_THD = q_1HTD[0].transpose(0, 1)
         out_THD = q_THD.new_empty(*q_THD.shape[:2], layer.v_head_dim)
         for group in self._plan(layer, q_THD.dtype):
-            group.put(out_THD, attend_group(q_THD, k_all, v_all, group, layer, s_aux))
+            group.put(out_THD, attend_group(q_THD, k_PZGD, v_PZGD, group, layer, s_aux))
         return out_THD[None], None
 
     def _plan(self, layer: AttentionLayer, dtype: torch.dtype) -> list[Group]:
@@ -88,25 +88,17 @@ class PagedAttention:
 
 def attend_group(
     q_THD: Tensor,
-    k_all: Tensor,
-    v_all: Tensor,
+    k_PZGD: Tensor,
+    v_PZGD: Tensor,
     group: Group,
     layer: AttentionLayer,
     sinks_H: Tensor | None,
 ) -> Tensor:
-    """Attend for one group of the plan.
-
-    Args:
-        k_all: `[P * Z, G, D]`, and v_all `[P * Z, G, Dv]`: the cache of this layer.
-
-    Returns:
-        `[rows of the group, H, Dv]`, in the order of `group.rows`.
-    """
+    """Attend for one group of the plan: `[rows, H, Dv]`, in the order of `group.rows`."""
     num, new, num_kv = group.num_sequences, group.num_new, layer.num_kv_heads
     q = group.take(q_THD).view(num, new, num_kv, -1, layer.head_dim)
     q = q.permute(0, 2, 3, 1, 4).reshape(num, num_kv, -1, layer.head_dim)
-    k = k_all.index_select(0, group.keys).view(num, -1, num_kv, layer.head_dim).transpose(1, 2)
-    v = v_all.index_select(0, group.keys).view(num, -1, num_kv, layer.v_head_dim).transpose(1, 2)
+    k, v = group.gather(k_PZGD), group.gather(v_PZGD)
     if layer.softcap is None and sinks_H is None:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask, scale=layer.scaling)
     else:

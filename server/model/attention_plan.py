@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .batch import ModelBatch
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 MAX_PADDING = 1.25  # longest over shortest; 16 similar sequences: half the time of one by one
 MAX_GROUP_KEYS = 16_384
@@ -28,20 +33,33 @@ class Group:
 
     Attributes:
         rows: The rows of the step, sequence by sequence.
-        keys: int64, `[num_sequences * num_keys]`, positions in the flat cache. Padding names a key
-            of the same sequence: no masked product can carry a NaN from one to another.
+        blocks: int64, `[num_sequences * blocks]`, the blocks of the cache that hold the keys.
+        num_keys: Keys of each sequence that take part, counted from its first block here.
+        stale: Among the gathered keys, those that the sequence did not write: they are zeroed, so
+            that no masked product can carry a NaN from one sequence to another. None = none.
         mask: Added to the scores, `[num_sequences, 1, 1 or all query rows, num_keys]`.
     """
 
     rows: slice | Tensor
     num_sequences: int
     num_new: int
-    keys: Tensor
+    blocks: Tensor
+    num_keys: int
+    stale: Tensor | None
     mask: Tensor | None
 
     def take(self, q_THD: Tensor) -> Tensor:
         """The rows of the group."""
         return q_THD[self.rows]
+
+    def gather(self, cache_PZGD: Tensor) -> Tensor:
+        """The keys, or the values, of the group: `[num_sequences, G, num_keys, D]`."""
+        num_kv_heads, head_dim = cache_PZGD.shape[2:]
+        taken = cache_PZGD.index_select(0, self.blocks)
+        if self.stale is not None:
+            taken.view(-1, num_kv_heads, head_dim).index_fill_(0, self.stale, 0)
+        per_sequence = taken.view(self.num_sequences, -1, num_kv_heads, head_dim)
+        return per_sequence[:, : self.num_keys].transpose(1, 2)
 
     def put(self, out_THD: Tensor, values: Tensor) -> None:
         """Write `values` to the rows of the group."""
@@ -100,23 +118,45 @@ def _group(
     dtype: torch.dtype,
 ) -> Group:
     device = batch.block_table_BM.device
-    num_new, num_keys = members[0].num_new, max(span.num_keys for span in members)
-    kv_len = torch.tensor([batch.kv_len_B[s.sequence] for s in members], device=device)[:, None]
-    seen = torch.tensor([s.num_keys for s in members], device=device)[:, None]
-    columns = torch.arange(num_keys, device=device)
-    position = (kv_len - seen + columns).minimum(kv_len - 1)
-    table = batch.block_table_BM[[s.sequence for s in members]].long()
-    keys = table.gather(1, position // block_tokens) * block_tokens + position % block_tokens
+    num_new = members[0].num_new
+    kv_len = np.array([batch.kv_len_B[span.sequence] for span in members])
+    first = (kv_len - np.array([span.num_keys for span in members])) // block_tokens
+    last = (kv_len - 1) // block_tokens
+    used = kv_len - first * block_tokens
+    num_blocks, num_keys = int((last - first).max()) + 1, int(used.max())
+    columns = np.minimum(first[:, None] + np.arange(num_blocks), last[:, None])
+    table = batch.block_table_BM[[span.sequence for span in members]].long()
+    blocks = table.gather(1, torch.from_numpy(columns).to(device))
+    stale = np.flatnonzero(_stale(used, num_blocks * block_tokens, num_keys))
+    hidden = _hidden(used, num_new, num_keys, window)
     mask = None
-    if num_new > 1 or any(span.num_keys != num_keys for span in members):
-        query = kv_len - num_new + torch.arange(num_new, device=device)
-        hidden = (columns + kv_len - seen)[:, None, :] > query[:, :, None]
-        if window is not None:
-            hidden |= query[:, :, None] - position[:, None, :] >= window
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=device)
-        mask = mask.masked_fill_(hidden, float("-inf"))[:, None]
-        mask = mask if num_new == 1 else mask.repeat(1, 1, heads_per_group, 1)
-    return Group(_rows(members, device), len(members), num_new, keys.flatten(), mask)
+    if num_new > 1 or hidden.any():
+        mask = torch.zeros(hidden.shape, dtype=dtype)
+        mask.masked_fill_(torch.from_numpy(hidden), float("-inf"))
+        mask = mask[:, None].repeat(1, 1, 1 if num_new == 1 else heads_per_group, 1).to(device)
+    return Group(
+        rows=_rows(members, device),
+        num_sequences=len(members),
+        num_new=num_new,
+        blocks=blocks.flatten(),
+        num_keys=num_keys,
+        stale=torch.from_numpy(stale).to(device) if stale.size else None,
+        mask=mask,
+    )
+
+
+def _stale(used: Ints, gathered: int, num_keys: int) -> Bools:
+    """`[B, gathered]`: the keys below `num_keys` that their sequence did not write."""
+    column = np.arange(gathered)
+    return (column >= used[:, None]) & (column < num_keys)
+
+
+def _hidden(used: Ints, num_new: int, num_keys: int, window: int | None) -> Bools:
+    """`[B, num_new, num_keys]`: the keys that a row may not see."""
+    key = np.arange(num_keys)
+    query = (used - num_new)[:, None, None] + np.arange(num_new)[:, None]
+    behind: Bools = key > query
+    return behind if window is None else behind | (query - key >= window)
 
 
 def _rows(members: list[Span], device: torch.device) -> slice | Tensor:

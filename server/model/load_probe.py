@@ -63,14 +63,14 @@ def run_packed(
         running = {i: plan[step - i] for i, plan in enumerate(plans) if 0 <= step - i < len(plan)}
         if not running:
             break
-        logits = forward(pack(prompts, running, table_BM, BLOCK_TOKENS), cache)
+        logits = forward(pack_step(prompts, running, table_BM, BLOCK_TOKENS), cache)
         parts = torch.split(logits, [stop - start for start, stop in running.values()])
         for i, part in zip(running, parts, strict=True):
             pieces[i].append(part)
     return [torch.cat(piece) for piece in pieces]
 
 
-def pack(
+def pack_step(
     prompts: Sequence[Tensor],
     running: dict[int, tuple[int, int]],
     table_BM: Tensor,

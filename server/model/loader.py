@@ -11,22 +11,31 @@ from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena, Segments
 from weft.server.errors import ModelRefused
 
-from .adapt import SwapReport, fix_longrope, install_sites, kernel_sites
+from .adapt import (
+    Swap,
+    SwapReport,
+    fix_longrope,
+    install_sites,
+    kernel_sites,
+    merge_swap,
+    pack_swap,
+    remove_sites,
+    unpack_head,
+)
 from .attention import PagedAttention
 from .batch import ModelBatch
-from .facts import SIBLING_NAMES
 from .gates import check_layers, open_architecture
 from .kv_cache import AttentionLayer, KVCache
 from .load_probe import (
     MAX_ERROR,
     check_logits,
     logits_error,
-    pack,
+    pack_step,
     probe_prompts,
     run_packed,
     run_stock,
 )
-from .lora_linear import SiteLinear, SiteStep
+from .lora_linear import PackedHead, SiteLinear, SiteStep
 from .recorder import record_layers
 
 log = logging.getLogger(__name__)
@@ -82,12 +91,16 @@ class LoadedModel:
                 site.drop()
         return logits_1RV[0].float()
 
+    def forward_base(self, batch: ModelBatch, cache: KVCache) -> Tensor:
+        """Run one step without adapters."""
+        return self.forward(batch, cache, None)
+
     def capture_sites(self, batch: ModelBatch, cache: KVCache) -> dict[str, Tensor]:
         """Run one step of the base; the input of every site that ran, `[T, K]`, by its name."""
         inputs: dict[str, Tensor] = {}
         self._step.inputs = inputs
         try:
-            self.forward(batch, cache, None)
+            self.forward_base(batch, cache)
         finally:
             self._step.inputs = None
         return inputs
@@ -99,6 +112,14 @@ class LoadedModel:
         delta_TN = x_TK.new_zeros(len(x_TK), sum(site.out_features))
         arena.add_lora(delta_TN, x_TK, segments, site)
         return delta_TN
+
+    def restore(self) -> PreTrainedModel:
+        """Undo every swap and give the stock model back; this object must not run again."""
+        if isinstance(self._model.get_output_embeddings(), PackedHead):
+            unpack_head(self._model)
+        remove_sites(self._model, self.facts, self.sites)
+        self._model.set_attn_implementation("eager")
+        return self._model
 
 
 @torch.inference_mode()
@@ -133,44 +154,41 @@ def load_model(
     sites = install_sites(model, facts, step)
     loaded = LoadedModel(model, facts, PagedAttention(layers), sites, step)
     _check_rows(loaded, prompts[0])
-    loaded.swaps = (_merge_sites(loaded, prompts),)
-    check_logits(_probe(loaded, prompts), stock, dtype)
+    merge, pack = merge_swap(sites), pack_swap(model, sites)
+    merged = _apply(merge, loaded, prompts[0])
+    loaded.swaps = (merged, _apply(pack, loaded, prompts[0]) if not merged.undone else pack.skip())
+    check_logits(run_packed(loaded.forward_base, prompts, layers, dtype), stock, dtype)
     return loaded
 
 
-def _probe(loaded: LoadedModel, prompts: list[Tensor]) -> list[Tensor]:
-    def forward(batch: ModelBatch, cache: KVCache) -> Tensor:
-        return loaded.forward(batch, cache, None)
-
-    return run_packed(forward, prompts, loaded.layers, loaded.dtype)
-
-
-def _merge_sites(loaded: LoadedModel, prompts: list[Tensor]) -> SwapReport:
-    """Merge every site's Linears; take all merges back when the logits say that they matter."""
-    apart = _probe(loaded, prompts)
-    merged = [site for site in loaded.sites if len(site.linears) > 1]
-    for site in loaded.sites:
-        site.merge()
-    alone = sum(
-        member.name.rpartition(".")[2] in SIBLING_NAMES
-        for site in loaded.facts.sites
-        if len(site.members) == 1
-        for member in site.members
-    )
-    error = logits_error(_probe(loaded, prompts), apart)
-    if error <= MAX_ERROR[loaded.dtype]:
-        return SwapReport("merged_linear", made=len(merged), skipped=alone, undone=0)
-    for site in loaded.sites:
-        site.separate()
-    log.warning("merged Linears change the logits by %.2g of their size: undone", error)
-    return SwapReport("merged_linear", made=0, skipped=alone, undone=len(merged))
+def _apply(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
+    """Make a swap; undo it when the logits of one step say that it matters."""
+    if not swap.count:
+        return swap.skip()
+    before = loaded.forward_base(*_whole_step(loaded, tokens_T))
+    swap.make()
+    after = loaded.forward_base(*_whole_step(loaded, tokens_T))
+    error, limit = logits_error([after], [before]), MAX_ERROR[loaded.dtype]
+    if error <= limit:
+        return SwapReport(swap.kind, made=swap.count, skipped=swap.skipped, undone=0)
+    swap.undo()
+    log.warning("%s changes the logits by %.2g of their size: undone", swap.kind, error)
+    return SwapReport(swap.kind, made=0, skipped=swap.skipped, undone=swap.count)
 
 
 def _check_rows(loaded: LoadedModel, tokens_T: Tensor) -> None:
     """Gate 3, for sites: an adapter is added row by row, so a site must see the step's rows."""
+    for name, x_TK in loaded.capture_sites(*_whole_step(loaded, tokens_T)).items():
+        if len(x_TK) != len(tokens_T):
+            raise ModelRefused(
+                f"gate 3 (calls): {name} ran on {len(x_TK)} rows of a step of {len(tokens_T)}"
+            )
+
+
+def _whole_step(loaded: LoadedModel, tokens_T: Tensor) -> tuple[ModelBatch, KVCache]:
+    """One sequence in one step, in a cache of one block."""
     num_rows = len(tokens_T)
     table_BM = torch.zeros(1, 1, dtype=torch.int32, device=loaded.device)
-    batch = pack([tokens_T], {0: (0, num_rows)}, table_BM, num_rows)
     cache = KVCache(
         loaded.layers,
         num_blocks=1,
@@ -178,8 +196,4 @@ def _check_rows(loaded: LoadedModel, tokens_T: Tensor) -> None:
         dtype=loaded.dtype,
         device=loaded.device,
     )
-    for name, x_TK in loaded.capture_sites(batch, cache).items():
-        if len(x_TK) != num_rows:
-            raise ModelRefused(
-                f"gate 3 (calls): {name} ran on {len(x_TK)} rows of a step of {num_rows}"
-            )
+    return pack_step([tokens_T], {0: (0, num_rows)}, table_BM, num_rows), cache

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.kernels import Arena, Segments, Site
+
+from .product import Merged, Packed, Product, Separate
 
 
 @dataclass(slots=True)
@@ -29,30 +30,38 @@ class SiteStep:
 
 
 class SiteLinear:
-    """One site: the base product of its Linears, then the adapters of the step's rows.
-
-    Merged, the Linears keep views of the one weight, so that undoing costs nothing.
-    """
+    """One site: the base product of its Linears, then the adapters of the step's rows."""
 
     def __init__(self, name: str, site: Site, linears: Sequence[nn.Linear], step: SiteStep) -> None:
         self.name = name
-        self.site = site
         self.linears = tuple(linears)
+        self._site = site
         self._widths = list(site.out_features)
         self._step = step
-        self._merged: tuple[Tensor, Tensor | None] | None = None
+        self._product: Product = self._apart()
         self._input: Tensor | None = None
         self._slices: list[Tensor | None] = []
 
     def merge(self) -> None:
-        """Put the members' weights into one; they become views of it."""
-        weights: list[Tensor] = [linear.weight for linear in self.linears]
-        biases: list[Tensor] = [ln.bias for ln in self.linears if ln.bias is not None]
-        self._merged = _merge_rows(weights), _merge_rows(biases) if biases else None
+        """Run the members as one product."""
+        self._product = Merged(self.linears)
+
+    def pack(self) -> None:
+        """Run the merged product on a packed weight; the plain one is freed."""
+        assert isinstance(self._product, Merged)
+        self._product = Packed(self._product, keep=False)
+
+    def unpack(self) -> None:
+        """Undo `pack`."""
+        assert isinstance(self._product, Packed)
+        self._product.unpack()
+        self.merge()
 
     def separate(self) -> None:
-        """Run the members one by one again; adapters are still added once."""
-        self._merged = None
+        """Undo `pack` and `merge`; adapters are still added once for all members."""
+        if isinstance(self._product, Packed):
+            self._product.unpack()
+        self._product = self._apart()
 
     def take(self, place: int, x: Tensor) -> Tensor:
         """The output of the member at `place` for `x`, `[…, K]`."""
@@ -71,24 +80,24 @@ class SiteLinear:
         self._input, self._slices = None, []
 
     def _run(self, x: Tensor) -> list[Tensor | None]:
-        x_TK = x.reshape(-1, self.site.in_features)
+        x_TK = x.reshape(-1, self._site.in_features)
         y_TN = self._product(x_TK)
         step = self._step
         if step.inputs is not None:
             step.inputs[self.name] = x_TK
         if step.arena is not None and step.segments is not None:
             assert step.segments.num_rows == len(x_TK)
-            step.arena.add_lora(y_TN, x_TK, step.segments, self.site)
-        if len(self.linears) == 1:
-            return [y_TN.view(*x.shape[:-1], -1)]
-        pieces = torch.split(y_TN.view(*x.shape[:-1], -1), self._widths, dim=-1)
-        return list(pieces) if self._merged else [piece.contiguous() for piece in pieces]
+            step.arena.add_lora(y_TN, x_TK, step.segments, self._site)
+        y = y_TN.view(*x.shape[:-1], -1)
+        if len(self._widths) == 1:
+            return [y]
+        pieces = torch.split(y, self._widths, dim=-1)
+        # until a merge has passed its proof, an output lies in memory as its Linear's did
+        apart = isinstance(self._product, Separate)
+        return [piece.contiguous() for piece in pieces] if apart else list(pieces)
 
-    def _product(self, x_TK: Tensor) -> Tensor:
-        if self._merged is not None:
-            return F.linear(x_TK, *self._merged)
-        outputs = [F.linear(x_TK, linear.weight, linear.bias) for linear in self.linears]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+    def _apart(self) -> Product:
+        return Merged(self.linears) if len(self.linears) == 1 else Separate(self.linears)
 
 
 class Tap(nn.Module):
@@ -109,11 +118,20 @@ class Tap(nn.Module):
         return self.linear.weight
 
 
-def _merge_rows(parts: Sequence[Tensor]) -> Tensor:
-    if len(parts) == 1:
-        return parts[0].data
-    merged = torch.cat([part.data for part in parts])
-    rows = torch.split(merged, [len(part) for part in parts])
-    for part, own in zip(parts, rows, strict=True):
-        part.data = own
-    return merged
+class PackedHead(nn.Module):
+    """Stands where the output embeddings stood; no site, so no adapter."""
+
+    def __init__(self, linear: nn.Linear, *, tied: bool) -> None:
+        super().__init__()
+        self.linear = linear
+        self.product = Packed(Merged([linear]), keep=tied)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        logits = self.product(rows) if len(rows) else x.new_empty(0, self.linear.out_features)
+        return logits.view(*x.shape[:-1], logits.shape[-1])
+
+    @property
+    def weight(self) -> Tensor:
+        """Modelling code reads it, for its dtype or device."""
+        return self.linear.weight

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena, group_rows
@@ -119,7 +119,7 @@ def make_batch(
 def make_arena(facts: BaseFacts, adapters: Sequence[Path], dtype: torch.dtype) -> Arena:
     """An arena in which slot i holds the i-th PEFT folder."""
     files = [
-        (LoraConfig.from_pretrained(f), load_file(f / "adapter_model.safetensors"))
+        (LoraConfig.from_pretrained(str(f)), load_file(f / "adapter_model.safetensors"))
         for f in adapters
     ]
     total = sum(t.numel() + ALIGNED_ELEMENTS for _, tensors in files for t in tensors.values())
@@ -150,8 +150,11 @@ def stock_logits(
     folder: Path, tokens: Tensor, adapter: Path | None = None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Logits `[n, V]` of Hugging Face's eager model, with PEFT's adapter if one is given."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager"
+    )
     if adapter is not None:
+        assert isinstance(model, PreTrainedModel)
         model = PeftModel.from_pretrained(model, str(adapter))
     logits: Tensor = model(input_ids=tokens[None], use_cache=False).logits[0].float()
     return logits

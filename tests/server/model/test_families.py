@@ -85,7 +85,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("family", SERVED, ids=lambda family: family.name)
 def test_packed_chunked_mixed_batch_equals_stock_run_singly(family: Family, tmp_path: Path) -> None:
-    folder = save_tiny_model(family.name, tmp_path / "base", **family.config)
+    folder = save_tiny_model(family.name, tmp_path / "base", seed=0, **family.config)
     loaded = open_model(folder)
     adapters = save_adapters(folder, loaded.facts, tmp_path) if family.adapters else []
     slots = [*range(len(adapters)), *[None] * (len(LENGTHS) - len(adapters))]
@@ -104,7 +104,7 @@ def test_packed_chunked_mixed_batch_equals_stock_run_singly(family: Family, tmp_
 def test_unserved_family_is_refused_naming_gate_and_value(
     family: Family, reason: str, tmp_path: Path
 ) -> None:
-    folder = save_tiny_model(family.name, tmp_path, **family.config)
+    folder = save_tiny_model(family.name, tmp_path, seed=0, **family.config)
     with pytest.raises(ModelRefused, match=reason):
         open_model(folder)
 

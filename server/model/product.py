@@ -1,0 +1,90 @@
+"""The base product of Linears that share an input: one by one, merged, or in oneDNN's layout."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Separate:
+    """`x_TK` through each Linear, the outputs side by side."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self.linears = tuple(linears)
+
+    def __call__(self, x_TK: Tensor) -> Tensor:
+        outputs = [F.linear(x_TK, linear.weight, linear.bias) for linear in self.linears]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+
+
+class Merged:
+    """One product for all. The Linears keep views of its weight, so that undoing costs nothing."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self.linears = tuple(linears)
+        biases = [linear.bias for linear in linears if linear.bias is not None]
+        self.weight_NK = _own_as_views([linear.weight for linear in linears])
+        self.bias_N = _own_as_views(biases) if biases else None
+
+    def __call__(self, x_TK: Tensor) -> Tensor:
+        return F.linear(x_TK, self.weight_NK, self.bias_N)
+
+
+class Packed:
+    """The merged product with its weight in the layout that oneDNN wants for itself.
+
+    `F.linear` brings the weight into that layout at every call. Measured with 16 rows, one thread,
+    AVX512-bf16, torch 2.13: 0.62 of its time in bf16, with the same bits; 0.40 in float32.
+
+    Args:
+        keep: Leave the plain weight where it is, for another reader; else the Linears get an
+            empty stand-in of the same shape, dtype and device, and `unpack` restores them.
+    """
+
+    def __init__(self, merged: Merged, *, keep: bool) -> None:
+        self.linears = merged.linears
+        self.bias_N = merged.bias_N
+        self._keep = keep
+        self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(merged.weight_NK)
+        if not keep:
+            for linear in self.linears:
+                linear.weight.data = linear.weight.new_empty(1).expand(linear.weight.shape)
+
+    def __call__(self, x_TK: Tensor) -> Tensor:
+        y_TN: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x_TK, self._weight, self.bias_N, "none", [], ""
+        )
+        return y_TN
+
+    def unpack(self) -> None:
+        """Give the Linears their values back."""
+        if not self._keep:
+            rows = [len(linear.weight) for linear in self.linears]
+            plain = torch.split(self._weight.to_dense(), rows)
+            for linear, weight_NK in zip(self.linears, plain, strict=True):
+                linear.weight.data = weight_NK
+
+
+Product: TypeAlias = Separate | Merged | Packed
+
+
+def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether this machine's oneDNN multiplies in `dtype`."""
+    if device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return dtype == torch.float32
+
+
+def _own_as_views(parts: Sequence[Tensor]) -> Tensor:
+    if len(parts) == 1:
+        return parts[0].data
+    whole = torch.cat([part.data for part in parts])
+    for part, own in zip(parts, torch.split(whole, [len(part) for part in parts]), strict=True):
+        part.data = own
+    return whole
