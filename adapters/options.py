@@ -182,7 +182,7 @@ def make_rules(max_rank: int) -> Mapping[str, Rule]:
         "max_steps": count,
         "weight_decay": Number(0, 1),
         "grad_clip": Number(tiny),
-        "seed": Number(0, 2**31 - 1, whole=True),
+        "seed": Number(0, 2**64 - 1, whole=True),
         "eval_every": count,
         "eval_fraction": Number(0, 0.5),
         "checkpoint_every": count,

@@ -17,7 +17,7 @@ from .prepare import Plan
 from .seeds import stream_seed
 from .template import Example
 
-FINAL_LEARNING_RATE = 0.1
+COSINE_FLOOR = 0.1
 
 Forward = Callable[[nn.Module, MicroBatch], Tensor]
 
@@ -159,7 +159,8 @@ def require_finite(loss: float, norm: float, step: int, examples: Iterable[Examp
 
 
 def schedule_rate(plan: Plan, step: int) -> float:
-    """Learning rate of a step, counted from 0: warm-up, then down to a tenth or constant."""
+    """Learning rate of a step, counted from 0: warm-up, then a cosine to a tenth, a line to 0, or
+    constant."""
     options = plan.options
     warmup = math.ceil(options.warmup * plan.num_steps)
     if step < warmup:
@@ -167,8 +168,10 @@ def schedule_rate(plan: Plan, step: int) -> float:
     if options.schedule == "constant":
         return options.learning_rate
     done = (step - warmup) / max(1, plan.num_steps - warmup)
-    shape = (1 + math.cos(math.pi * done)) / 2 if options.schedule == "cosine" else 1 - done
-    return options.learning_rate * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * shape)
+    if options.schedule == "linear":
+        return options.learning_rate * (1 - done)
+    shape = (1 + math.cos(math.pi * done)) / 2
+    return options.learning_rate * (COSINE_FLOOR + (1 - COSINE_FLOOR) * shape)
 
 
 @contextmanager

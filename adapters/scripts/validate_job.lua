@@ -1,0 +1,17 @@
+-- The data set was read: the job may run, or is invalid.
+local refused = fence_lost() or wrong_state({'VALIDATING'}, 'be validated')
+if refused then
+  return refused
+end
+redis.call('UNLINK', K.lease)
+redis.call('HSET', K.job, 'report', A.report)
+if not A.valid then
+  redis.call('HSET', K.job, 'error', A.error)
+  finish('INVALID', 'DATASET_INVALID')
+  return answer({state = 'INVALID'})
+end
+leave_queue()
+redis.call('HSET', K.job, 'holder', '', 'resolved', A.resolved)
+move('QUEUED')
+release()
+return answer({state = 'QUEUED'})
