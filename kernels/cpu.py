@@ -24,8 +24,9 @@ from .table import OffsetTable, Row, Site
 # (0.3-0.7 ms against 0.03-0.19; 2 cores with AVX512-bf16, torch 2.13, bf16). So stacked ranks and
 # gathered rows come in few sizes.
 RANK_STEP = 32
-# What another group costs at one site, in FLOPs of the products that it saves: about 80 µs.
-GROUP_FLOPS = 25e6
+# What another group costs at one site, in FLOPs that its saving must exceed: 30-80 µs at the
+# rate of small products. Measured on an 82M Llama, 16 and 32 rows of 8 adapters.
+GROUP_FLOPS = {torch.bfloat16: 15e6, torch.float16: 1e6, torch.float32: 1e6}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,20 +79,25 @@ class CpuLora:
     """Adds adapters on the CPU, and keeps the stacks that it made.
 
     Owned by an arena and used by one thread. Whoever changes a slot's matrices calls `forget`.
+    Beyond `max_bytes` of copies the set of slots that ran longest ago is dropped, at every site;
+    the one in use stays.
+
+    Attributes:
+        num_bytes: What the stacks hold beside the arena.
     """
 
     def __init__(self, arena: Tensor, table: OffsetTable, *, max_bytes: int) -> None:
         self._arena = arena
         self._table = table
         self._max_bytes = max_bytes
-        self._stacks: OrderedDict[tuple[int, tuple[int, ...]], Stack] = OrderedDict()
-        self._num_bytes = 0
+        self._sets: OrderedDict[tuple[int, ...], dict[int, Stack]] = OrderedDict()
+        self.num_bytes = 0
         self._planned: tuple[Segments, tuple[Group, ...]] | None = None
 
     def forget(self, slot: int) -> None:
         """Drop exactly the stacks that hold this slot."""
-        for key in [key for key in self._stacks if slot in key[1]]:
-            self._num_bytes -= self._stacks.pop(key).num_bytes
+        for slots in [slots for slots in self._sets if slot in slots]:
+            self._drop(slots)
 
     def add_lora(self, y_TN: Tensor, x_TK: Tensor, segments: Segments, site: Site) -> None:
         """Add every row's own adapter at `site` to y_TN, in place; what `reference` defines."""
@@ -105,35 +111,40 @@ class CpuLora:
         if self._planned is None or self._planned[0] is not segments:
             width = site.in_features + sum(site.out_features) / len(site.out_features)
             ranks = self._table.rank_C[[span.slot for span in segments.spans]]
-            parts = divide(segments.spans, ranks / self._table.num_slices, flops=2 * width)
+            parts = divide(
+                segments.spans,
+                ranks / self._table.num_slices,
+                limit=GROUP_FLOPS[self._arena.dtype] / (2 * width),
+            )
             self._planned = segments, tuple(_make_group(part, segments) for part in parts)
         return self._planned[1]
 
     def _stack(self, slots: tuple[int, ...], site: Site) -> Stack:
         """The stack of these slots, kept or made."""
-        key = site.first, slots
-        stack = self._stacks.get(key)
-        if stack is not None:
-            self._stacks.move_to_end(key)
-            return stack
-        stack = _make_stack(self._arena, [self._table.row(slot, site) for slot in slots], site)
-        self._stacks[key] = stack
-        self._num_bytes += stack.num_bytes
-        while self._num_bytes > self._max_bytes:
-            self._num_bytes -= self._stacks.popitem(last=False)[1].num_bytes
-        return stack
+        stacks = self._sets.setdefault(slots, {})
+        self._sets.move_to_end(slots)
+        if site.first not in stacks:
+            rows = [self._table.row(slot, site) for slot in slots]
+            stacks[site.first] = _make_stack(self._arena, rows, site)
+            self.num_bytes += stacks[site.first].num_bytes
+            while self.num_bytes > self._max_bytes and len(self._sets) > 1:
+                self._drop(next(iter(self._sets)))
+        return stacks[site.first]
+
+    def _drop(self, slots: tuple[int, ...]) -> None:
+        self.num_bytes -= sum(stack.num_bytes for stack in self._sets.pop(slots).values())
 
 
 def divide(
-    spans: Sequence[Span], rank_S: npt.NDArray[np.floating], *, flops: float
+    spans: Sequence[Span], rank_S: npt.NDArray[np.floating], *, limit: float
 ) -> list[tuple[Span, ...]]:
     """Choose which segments run alone, longest first; the last entry holds those left together.
 
-    Together, every row meets the ranks of every slot; alone, only its own, for `GROUP_FLOPS` more.
+    Together, every row meets the ranks of every slot; alone, only its own.
 
     Args:
         rank_S: Ranks per slice of each span's slot.
-        flops: Of one row and one rank, in and out of one slice.
+        limit: Pairs of a row and a rank that running alone must save.
     """
     order = sorted(range(len(spans)), key=lambda i: spans[i].start - spans[i].stop)
     rows, ranks = sum(span.stop - span.start for span in spans), float(rank_S.sum())
@@ -141,7 +152,7 @@ def divide(
     for i in order:
         own_rows, own_ranks = spans[i].stop - spans[i].start, float(rank_S[i])
         others = (rows - own_rows) * (ranks - own_ranks)
-        if (rows * ranks - others - own_rows * own_ranks) * flops <= GROUP_FLOPS:
+        if rows * ranks - others - own_rows * own_ranks <= limit:
             break
         alone.append((spans[i],))
         rows, ranks = rows - own_rows, ranks - own_ranks

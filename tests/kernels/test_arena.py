@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from weft.kernels import ALIGNMENT_BYTES, Arena, Site
+from weft.kernels import ALIGNMENT_BYTES, Arena, Site, group_rows
 
 from .cases import (
     LAWS,
@@ -18,7 +18,9 @@ from .cases import (
     Run,
     adapter,
     assert_near,
+    by_add_lora,
     by_definition,
+    compiled,
     slots_by_law,
 )
 
@@ -214,3 +216,45 @@ def test_place_of_an_absent_slice_is_not_looked_at() -> None:
     arena.write_row(0, np.array([32, -1]), np.array([64, 7777]), np.array([4, 0], np.int32))
     assert arena.table.rank.tolist() == [[4, 0], [0, 0]]
     assert arena.table.rank_C.tolist() == [4, 0]
+
+
+@pytest.mark.gpu
+@compiled
+@pytest.mark.parametrize("m_tile", [16, 64])
+def test_graph_captured_at_capacity_replays_every_smaller_step(m_tile: int) -> None:
+    """One set of addresses: a step is one copy into the segments' buffer, and none is rebuilt."""
+    run = Run(by_add_lora, "cuda", torch.bfloat16)
+    capacity = 48
+    full = group_rows(slots_by_law("uniform", capacity), m_tile=m_tile, capacity=capacity)
+    x_TK, y_TN = run.random(capacity, 96), run.random(capacity, 128)
+    segments = full.to("cuda")
+    run.arena.add_lora(y_TN, x_TK, segments, QKV)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run.arena.add_lora(y_TN, x_TK, segments, QKV)
+    for num_rows in (0, 1, 15, 16, 17, 31, capacity):
+        for law in LAWS:
+            slot_T = slots_by_law(law, num_rows, seed=num_rows)
+            base = run.random(capacity, 128, seed=num_rows)
+            x_TK.copy_(run.random(capacity, 96, seed=num_rows + 1))
+            want = base.clone()
+            run.arena.add_lora(want, x_TK, run.group(slot_T, m_tile=m_tile), QKV)
+            step = group_rows(slot_T, m_tile=m_tile, capacity=capacity)
+            step.copy_into(segments.buffer)
+            y_TN.copy_(base)
+            graph.replay()
+            assert torch.equal(y_TN, want), f"{num_rows} rows, {law}"
+
+
+@pytest.mark.gpu
+@compiled
+def test_matrices_beyond_two_to_the_31_elements_are_reached() -> None:
+    loader = Loader(torch.bfloat16, num_elements=(1 << 31) + 400_000, num_slots=1, device="cuda")
+    loader.skip(1 << 31)
+    loader.load(0, {QKV: adapter(3)[QKV]})
+    run = Run(by_add_lora, "cuda", torch.bfloat16)
+    x_TK = run.random(4, 96)
+    got = x_TK.new_zeros(4, 128)
+    loader.arena.add_lora(got, x_TK, run.group(np.zeros(4, np.int32)), QKV)
+    want = run.delta(x_TK, np.full(4, 3, np.int32), QKV)
+    assert torch.equal(got, want)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from weft.kernels import Segments, Site, group_rows, reference
+from weft.kernels.expand import expand
+
+from .cases import (
+    LAWS,
+    MAX_RANK,
+    QKV,
+    SITES,
+    TRITON_RUNS,
+    Run,
+    assert_near,
+    loaded_arena,
+    slots_by_law,
+)
+
+
+def random_v(run: Run, segments: Segments, site: Site, *, num_planes: int) -> Tensor:
+    """Planes whose entries beyond each row's own ranks are NaN."""
+    width = len(site.out_features) * MAX_RANK
+    v = torch.full((num_planes, len(segments.order), width), torch.nan)
+    draw = torch.Generator().manual_seed(0)
+    for slot, start, stop in segments.spans:
+        ranks = int(run.arena.table.row(slot, site).rank.sum())
+        v[:, start:stop, :ranks] = torch.randn(num_planes, stop - start, ranks, generator=draw)
+    return v.to(run.device)
+
+
+def run_expand(run: Run, y_TN: Tensor, v: Tensor, segments: Segments, site: Site) -> Tensor:
+    expand(y_TN, v, segments, arena=run.arena.data, table=run.arena.table, site=site)
+    return y_TN
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+@pytest.mark.parametrize("num_planes", [1, 3])
+def test_expand_equals_the_definition(run: Run, law: str, site: Site, num_planes: int) -> None:
+    segments = run.group(slots_by_law(law, 18))
+    v = random_v(run, segments, site, num_planes=num_planes)
+    got, want = torch.zeros(2, 18, sum(site.out_features), dtype=run.dtype, device=run.device)
+    run_expand(run, got, v, segments, site)
+    arena = run.arena
+    reference.expand(want, v, segments, arena=arena.data, table=arena.table, site=site)
+    assert_near("y", got, want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+def test_nothing_around_the_output_is_touched(run: Run) -> None:
+    segments = run.group(slots_by_law("uniform", 9))
+    band = torch.full((9 + 8, 128), 7.0, dtype=run.dtype, device=run.device)
+    run_expand(run, band[4:13], random_v(run, segments, QKV, num_planes=2), segments, QKV)
+    assert (band[:4] == 7).all()
+    assert (band[13:] == 7).all()
+    assert not (band[4:13] == 7).all()
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+def test_sum_is_rounded_once(run: Run) -> None:
+    """Two planes of a quarter of the output's epsilon each: only their exact sum moves y."""
+    eps = torch.finfo(run.dtype).eps
+    segments = run.group(np.zeros(1, np.int32))
+    arena = run.arena
+    site = Site(in_features=96, out_features=(80,), first=1)  # slot 0, rank 1: y += v · b
+    b_at = int(arena.table.row(0, site).b_at[0])
+    b_N = arena.data[b_at : b_at + 80].float()
+    v = torch.zeros(2, 1, MAX_RANK, device=run.device)
+    v[:, 0, 0] = 0.35 * eps
+    y_TN = run_expand(run, torch.ones(1, 80, dtype=run.dtype, device=run.device), v, segments, site)
+    want = (1 + (0.7 * eps * b_N.double())).to(run.dtype)
+    assert torch.equal(y_TN[0], want)
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+def test_same_input_gives_the_same_bits(run: Run) -> None:
+    segments = run.group(slots_by_law("zipf", 20))
+    v = random_v(run, segments, QKV, num_planes=3)
+    base = run.random(20, 128)
+    first = run_expand(run, base.clone(), v, segments, QKV)
+    for _ in range(100 if base.is_cuda else 3):
+        assert torch.equal(run_expand(run, base.clone(), v, segments, QKV), first)
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+def test_work_follows_the_device_counts_and_not_the_capacity(run: Run) -> None:
+    slot_T = slots_by_law("distinct", 6)
+    roomy = group_rows(slot_T, capacity=40)
+    roomy.items[int(roomy.counts[1]) :] = torch.tensor([3, 1, 4], dtype=torch.int32)
+    v = random_v(run, roomy, QKV, num_planes=2)
+    exact = run.group(slot_T)
+    base = run.random(40, 128)
+    got = run_expand(run, base.clone(), v, roomy.to(run.device), QKV)
+    want = run_expand(run, base.clone(), v[:, :6].contiguous(), exact, QKV)
+    assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("y_TN", "message"),
+    [
+        (
+            torch.zeros(4, 128, dtype=torch.float16),
+            r"y is torch\.float16, the arena",
+        ),
+        (torch.zeros(4, 127), r"y \(4, 127\) is not contiguous \[T, 128\]"),
+        (torch.zeros(4, 256)[:, :128], r"y \(4, 128\) is not contiguous"),
+    ],
+)
+def test_wrong_output_is_refused(y_TN: Tensor, message: str) -> None:
+    arena, segments = loaded_arena(torch.float32), group_rows(np.zeros(4, np.int32))
+    v = torch.zeros(1, 4, 3 * MAX_RANK)
+    with pytest.raises(ValueError, match=message):
+        expand(y_TN, v, segments, arena=arena.data, table=arena.table, site=QKV)

@@ -1,0 +1,57 @@
+import numpy as np
+import torch
+
+from weft.kernels import OffsetTable, Site
+from weft.kernels.table import Row
+
+
+def test_outputs_of_a_site_are_consecutive() -> None:
+    site = Site(in_features=8, out_features=(4, 2, 3), first=5)
+    assert site.outputs == (slice(0, 4), slice(4, 6), slice(6, 9))
+    assert site.columns == slice(5, 8)
+
+
+def new_table() -> OffsetTable:
+    return OffsetTable(3, 4, max_rank=16, device=torch.device("cpu"))
+
+
+def random_row(seed: int) -> Row:
+    draw = np.random.default_rng(seed)
+    a_at, b_at = draw.integers(0, 1 << 40, (2, 4))
+    return Row(a_at, b_at, draw.integers(0, 17, 4).astype(np.int32))
+
+
+def test_written_row_is_on_the_device_and_in_the_mirror() -> None:
+    table, row = new_table(), random_row(0)
+    table.write(1, row)
+    for name, values in row._asdict().items():
+        tensor = getattr(table, name)
+        assert tensor[1].tolist() == values.tolist(), name
+        assert not tensor[[0, 2]].any(), name
+    mirror = table.row(1, Site(in_features=1, out_features=(1, 1), first=1))
+    assert [column.tolist() for column in mirror] == [column[1:3].tolist() for column in row]
+    assert table.rank_C.tolist() == [0, row.rank.sum(), 0]
+
+
+def test_offsets_are_int64_and_ranks_int32() -> None:
+    table = new_table()
+    assert table.a_at.dtype == table.b_at.dtype == torch.int64
+    assert table.rank.dtype == torch.int32
+
+
+def test_later_change_of_the_given_arrays_changes_nothing() -> None:
+    table, row = new_table(), random_row(1)
+    before = row.rank.tolist()
+    table.write(0, row)
+    row.rank[:] = 0
+    assert table.rank[0].tolist() == before
+
+
+def test_cleared_row_is_absent_everywhere() -> None:
+    table = new_table()
+    for slot in range(3):
+        table.write(slot, random_row(slot))
+    table.clear(1)
+    assert not table.rank[1].any()
+    assert table.rank[[0, 2]].any(dim=1).all()
+    assert table.rank_C[1] == 0
