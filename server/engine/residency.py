@@ -124,6 +124,14 @@ class Residency:
         return self._runs.used
 
     @property
+    def num_waiting(self) -> int:
+        return sum(adapter.waiting for adapter in self._adapters.values())
+
+    @property
+    def num_pins(self) -> int:
+        return sum(adapter.pins for adapter in self._adapters.values())
+
+    @property
     def resident(self) -> list[str]:
         return [a.digest for a in self._adapters.values() if a.place is Place.RESIDENT]
 

@@ -105,7 +105,7 @@ def _noise(scores_BV: Tensor, rows: Sequence[Row]) -> Tensor:
     """Noise where a token can win; elsewhere zero, which changes nothing."""
     hopeful_BV = scores_BV >= scores_BV.amax(dim=-1, keepdim=True) - NOISE_RANGE
     padding = -scores_BV.shape[-1] % TOKENS_PER_COUNTER
-    groups = pad(hopeful_BV, (0, padding)).unflatten(-1, (-1, TOKENS_PER_COUNTER)).any(dim=-1)
+    groups = pad(hopeful_BV, (0, padding)).view(len(rows), -1, TOKENS_PER_COUNTER).any(dim=-1)
     row, group = groups.nonzero(as_tuple=True)
     seeds = torch.tensor([_signed(r.sampling.seed) for r in rows], device=scores_BV.device)
     positions = torch.tensor([r.position for r in rows], device=scores_BV.device)

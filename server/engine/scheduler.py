@@ -21,6 +21,8 @@ from .sequence import Sequence, State
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
+ROOM_PLACES = (Place.READABLE, Place.COPYING, Place.RESIDENT)
+"""Where an adapter is whose image has been read: it waits for room, or has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,9 +301,8 @@ class Scheduler:
 
     def oldest_for_room(self) -> Sequence | None:
         """The oldest waiting sequence that wants a slot and whose image has been read."""
-        ready = (Place.READABLE, Place.COPYING, Place.RESIDENT)
         for sequence in self.waiting:
-            if sequence.digest and self._residency.place_of(sequence.digest) in ready:
+            if sequence.digest and self._residency.place_of(sequence.digest) in ROOM_PLACES:
                 return sequence
         return None
 

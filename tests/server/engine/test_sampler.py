@@ -3,6 +3,8 @@
 import pytest
 import torch
 from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
     MinPLogitsWarper,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -32,14 +34,15 @@ def logits(num_rows: int, *, seed: int = 0) -> torch.Tensor:
 
 def warped(logits_1V: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """What transformers leaves of a row."""
-    unused = torch.zeros(1, 0, dtype=torch.long)
-    scores = TemperatureLogitsWarper(sampling.temperature)(unused, logits_1V)
+    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(sampling.temperature)]
     if sampling.top_k is not None:
-        scores = TopKLogitsWarper(sampling.top_k)(unused, scores)
+        warpers.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
-        scores = TopPLogitsWarper(sampling.top_p)(unused, scores)
+        warpers.append(TopPLogitsWarper(sampling.top_p))
     if sampling.min_p > 0:
-        scores = MinPLogitsWarper(sampling.min_p)(unused, scores)
+        warpers.append(MinPLogitsWarper(sampling.min_p))
+    unused = torch.LongTensor(1, 0)
+    scores: torch.Tensor = LogitsProcessorList(warpers)(unused, torch.FloatTensor(logits_1V))
     return scores
 
 

@@ -1,0 +1,340 @@
+"""The engine: owner of the model, the KV cache, the arena and the queues. No asyncio, no sockets.
+
+A step: take what was loaded, plan, lay the batch out, run the model, draw, tell the fronts.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import count
+
+import torch
+
+from weft.adapters.sites import BaseFacts
+from weft.kernels import Arena
+from weft.server.channel import (
+    BUILD,
+    Abort,
+    EngineMessage,
+    Failed,
+    FrontMessage,
+    Hello,
+    Need,
+    Probe,
+    Ready,
+    Stats,
+    Submit,
+    Tokens,
+    Unready,
+    Welcome,
+)
+from weft.server.config import EngineConfig
+from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid, ServerError
+from weft.server.model.kv_cache import KVCache
+from weft.server.model.loader import LoadedModel
+
+from .batch import build_batch
+from .budgets import make_budgets
+from .figures import Figures
+from .kv_cache import BlockAllocator
+from .loader import Broken, Copied, Loader, Missing, Opened
+from .probing import Probing
+from .residency import Clear, Fetch, Place, Residency
+from .sampler import Drawn, Row, draw
+from .scheduler import Plan, Scheduler
+from .sequence import Sequence, State
+
+logger = logging.getLogger(__name__)
+
+Send = Callable[[bytes, EngineMessage], bool]
+REFUSALS: dict[type[ServerError], str] = {
+    RequestInvalid: "REQUEST_INVALID",
+    PromptTooLong: "PROMPT_TOO_LONG",
+    QueueFull: "QUEUE_FULL",
+}
+
+
+class Engine:
+    """Runs sequences for fronts, step by step; one thread uses it.
+
+    `send` hands a message to a front and answers False if that front is gone.
+    """
+
+    def __init__(
+        self, model: LoadedModel, facts: BaseFacts, config: EngineConfig, *, send: Send
+    ) -> None:
+        budgets = make_budgets(config, model)
+        self.budgets = budgets
+        self._model = model
+        self._facts = facts
+        self._send = send
+        self.cache = KVCache(
+            model.layers,
+            num_blocks=budgets.num_blocks,
+            block_tokens=budgets.block_tokens,
+            dtype=model.dtype,
+            device=model.device,
+        )
+        self.arena = Arena(
+            budgets.arena_elements,
+            num_slots=budgets.num_slots,
+            num_slices=facts.num_slices,
+            dtype=model.dtype,
+            device=model.device,
+            max_rank=budgets.max_rank,
+        )
+        self.blocks = BlockAllocator(budgets.num_blocks)
+        self.residency = Residency(
+            budgets.arena_elements,
+            num_slots=budgets.num_slots,
+            element_bytes=model.dtype.itemsize,
+        )
+        self.scheduler = Scheduler(
+            budgets.limits,
+            self.blocks,
+            self.residency,
+            block_tokens=budgets.block_tokens,
+            base_digest=facts.digest,
+            dtype=facts.dtype,
+        )
+        self._loader = Loader(facts, self.arena)
+        self._probing = Probing(
+            model,
+            facts,
+            arena=self.arena,
+            residency=self.residency,
+            block_tokens=budgets.block_tokens,
+            max_rank=budgets.max_rank,
+            answer=self._tell,
+        )
+        self._figures = Figures(element_bytes=model.dtype.itemsize)
+        self._sequences: dict[tuple[bytes, int], Sequence] = {}
+        self._arrivals = count()
+        self._lost: set[bytes] = set()
+        self._checked = False
+
+    def step(self) -> bool:
+        """Run one step; False if there was nothing to run."""
+        started = time.monotonic()
+        self._take_loads()
+        self._drop_late(started)
+        self._order_loads()
+        plan = self.scheduler.plan(started)
+        if not plan.chunks:
+            return self._probing.step() or self._rest()
+        kind = plan.kind
+        try:
+            drawn = self._run(plan)
+        except torch.AcceleratorError:
+            raise  # the device is lost to this process
+        except Exception:
+            logger.exception("a step of %d sequences failed", len(plan.chunks))
+            for chunk in plan.chunks:
+                self._fail(chunk.sequence, "STEP_FAILED", "the engine's step failed")
+        else:
+            self._deliver(plan, drawn)
+        self._figures.count_step(plan, kind=kind, seconds=time.monotonic() - started)
+        self._probing.step()
+        return True
+
+    def _run(self, plan: Plan) -> Drawn:
+        """Run the model on the plan and draw for every sequence that is due."""
+        batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)
+        logits_BV = self._model.forward(batch, self.cache, self.arena)
+        due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
+        rows = [Row(s.request.sampling, s.num_generated, s.request.logprobs) for s in due]
+        return draw(logits_BV, rows)
+
+    def _deliver(self, plan: Plan, drawn: Drawn) -> None:
+        """Account for the step and tell every front its tokens, then its ends."""
+        due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
+        by_peer: dict[bytes, list[int]] = {}
+        for i, sequence in enumerate(due):
+            if drawn.finite[i]:
+                by_peer.setdefault(sequence.peer, []).append(i)
+            else:
+                self._fail(sequence, "STEP_FAILED", "the logits are not finite")
+        now = time.monotonic()
+        ended = self.scheduler.advance(plan, drawn.tokens, now=now)
+        for peer, rows in by_peer.items():
+            logprobs = [drawn.logprobs[i] for i in rows]
+            self._tell(
+                peer,
+                Tokens(
+                    streams=[due[i].request.stream for i in rows],
+                    tokens=[drawn.tokens[i] for i in rows],
+                    logprobs=logprobs if any(logprobs) else [],
+                ),
+            )
+        for sequence, reason in ended:
+            del self._sequences[sequence.peer, sequence.request.stream]
+            self._tell(sequence.peer, sequence.finished(reason, now))
+
+    def receive(self, peer: bytes, message: FrontMessage) -> None:
+        """Take one message of a front."""
+        match message:
+            case Hello():
+                self._tell(peer, self.welcome())
+            case Submit():
+                self.submit(peer, message)
+            case Abort():
+                self.abort(peer, message.stream)
+            case Ready():
+                self.on_ready(message)
+            case Unready():
+                self.on_unready(message)
+            case Probe():
+                self._probing.add(peer, message, arrival=next(self._arrivals))
+
+    def welcome(self) -> Welcome:
+        """Introduce the engine."""
+        return Welcome(
+            build=BUILD,
+            base_digest=self._facts.digest,
+            max_context=self.budgets.limits.max_context,
+            num_blocks=self.budgets.num_blocks,
+            block_tokens=self.budgets.block_tokens,
+        )
+
+    def submit(self, peer: bytes, request: Submit) -> None:
+        """Queue a sequence, or answer Failed if it can never run or the queue is full."""
+        now = time.monotonic()
+        try:
+            sequence = self.scheduler.submit(peer, request, arrival=next(self._arrivals), now=now)
+        except (RequestInvalid, QueueFull) as error:
+            reason = REFUSALS[type(error)]
+            self._tell(peer, Failed(request.stream, reason, str(error), error.metadata))
+            return
+        self._sequences[peer, request.stream] = sequence
+        self._checked = False
+        if sequence.tier:
+            self._figures.count_lookup(hit=sequence.tier == "arena")
+
+    def abort(self, peer: bytes, stream: int) -> None:
+        """Give up a sequence that nobody reads any more, if it still lives."""
+        sequence = self._sequences.pop((peer, stream), None)
+        if sequence is not None:
+            self.scheduler.finish(sequence)
+
+    def on_ready(self, message: Ready) -> None:
+        """An image has come to the local disk."""
+        self.residency.ready(message.digest, message.path)
+
+    def on_unready(self, message: Unready) -> None:
+        """An image could not be brought; another front may have brought it meanwhile."""
+        if self.residency.place_of(message.digest) is Place.FETCHING:
+            self._fail_load(message.digest, message.reason, message.message)
+
+    def stats(self) -> Stats:
+        """Answer the figures since the last call."""
+        return self._figures.take(self.scheduler, self.blocks, self.residency)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether threads beside the steps have something in hand."""
+        return self._loader.is_busy or self._probing.is_busy
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when a load has made progress, or after `timeout_s`."""
+        self._loader.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the threads beside the steps."""
+        self._loader.close()
+        self._probing.close()
+
+    def check_integrity(self) -> None:
+        """Assert that queues, blocks, slots and streams agree."""
+        self.scheduler.check_integrity()
+        live = [*self.scheduler.waiting, *self.scheduler.running]
+        assert {id(s) for s in live} == {id(s) for s in self._sequences.values()}
+        adapted = [sequence for sequence in live if sequence.digest is not None]
+        num_pins = sum(sequence.state is State.RUNNING for sequence in adapted)
+        assert self.residency.num_pins == num_pins
+        num_waiting = len(adapted) - num_pins + self._probing.num_waiting
+        assert self.residency.num_waiting == num_waiting
+
+    def _rest(self) -> bool:
+        """Check the books once when everything has ended; there is nothing to run."""
+        if not self._sequences and not self._checked:
+            self.check_integrity()
+            self._checked = True
+        return False
+
+    def _take_loads(self) -> None:
+        for done in self._loader.take():
+            match done:
+                case Opened(digest, size):
+                    self.residency.opened(digest, size)
+                    if size > self.residency.num_elements:
+                        self._fail_load(digest, "ADAPTER_LOAD_FAILED", _too_large(size, self.arena))
+                case Copied():
+                    self._make_resident(done)
+                case Missing(digest):
+                    self.residency.fail(digest)
+                    self._probing.fail(digest, "the image is no longer on the local disk")
+                    for sequence in self.scheduler.waiting_for(digest):
+                        self.residency.refetch(digest, sequence.peer)
+                case Broken(digest, reason, message):
+                    self._fail_load(digest, reason, message)
+
+    def _make_resident(self, done: Copied) -> None:
+        """Write the row, unless this arena cannot take it: another server may admit more."""
+        image = done.image
+        try:
+            self.arena.write_row(done.slot, done.at + image.a_at, done.at + image.b_at, image.rank)
+        except ValueError as error:
+            self._fail_load(done.digest, "ADAPTER_LOAD_FAILED", str(error))
+        else:
+            self.residency.copied(done.digest)
+            self._figures.count_load(done.seconds)
+
+    def _order_loads(self) -> None:
+        sequence, probe = self.scheduler.oldest_for_room(), self._probing.oldest_for_room()
+        digest = None if sequence is None else sequence.digest
+        if probe is not None and (sequence is None or probe.arrival < sequence.arrival):
+            digest = probe.request.digest
+        self.residency.favour(digest)
+        self.residency.place()
+        for command in self.residency.take_commands():
+            match command:
+                case Fetch(peer, digest):
+                    self._tell(peer, Need(digest))
+                case Clear(slot):
+                    self.arena.clear_row(slot)
+                case _:
+                    self._loader.put(command)
+
+    def _drop_late(self, now: float) -> None:
+        """Fail what is past its deadline, and give up what was for a front that is gone."""
+        for sequence in self.scheduler.expired(now):
+            where = "load" if sequence.state is State.LOADING else "queue"
+            if sequence.state is State.RUNNING:
+                where = "decode" if sequence.num_generated else "prefill"
+            waited_ms = round(1000 * (now - sequence.submitted_at))
+            message = f"the deadline passed after {waited_ms} ms, during {where}"
+            self._fail(sequence, "DEADLINE_EXCEEDED", message, during=where)
+        for peer, stream in [key for key in self._sequences if key[0] in self._lost]:
+            self.abort(peer, stream)
+        self._lost.clear()
+
+    def _fail_load(self, digest: str, reason: str, message: str) -> None:
+        """Give a load up, with everything that waits for it."""
+        logger.warning("adapter %s: %s: %s", digest, reason, message)
+        self.residency.fail(digest)
+        self._probing.fail(digest, message)
+        for sequence in self.scheduler.waiting_for(digest):
+            self._fail(sequence, reason, message, digest=digest)
+
+    def _fail(self, sequence: Sequence, reason: str, message: str, **metadata: str) -> None:
+        stream = sequence.request.stream
+        self.abort(sequence.peer, stream)
+        self._tell(sequence.peer, Failed(stream, reason, message, metadata))
+
+    def _tell(self, peer: bytes, message: EngineMessage) -> None:
+        if not self._send(peer, message):
+            self._lost.add(peer)
+
+
+def _too_large(size: int, arena: Arena) -> str:
+    return f"an image of {size} elements exceeds the arena's {arena.data.numel()}"
