@@ -155,13 +155,17 @@ def load_model(
     loaded = LoadedModel(model, facts, PagedAttention(layers), sites, step)
     _check_rows(loaded, prompts[0])
     merge, pack = merge_swap(sites), pack_swap(model, sites)
-    merged = _apply(merge, loaded, prompts[0])
-    loaded.swaps = (merged, _apply(pack, loaded, prompts[0]) if not merged.undone else pack.skip())
+    merged = apply_swap(merge, loaded, prompts[0])
+    loaded.swaps = (
+        merged,
+        apply_swap(pack, loaded, prompts[0]) if not merged.undone else pack.skip(),
+    )
     check_logits(run_packed(loaded.forward_base, prompts, layers, dtype), stock, dtype)
     return loaded
 
 
-def _apply(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
+@torch.inference_mode()
+def apply_swap(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
     """Make a swap; undo it when the logits of one step say that it matters."""
     if not swap.count:
         return swap.skip()
