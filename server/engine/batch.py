@@ -10,7 +10,7 @@ from torch import Tensor
 from weft.kernels.segments import Segments, group_rows
 from weft.server.model.batch import ModelBatch
 
-from .scheduler import Plan
+from .plan import Plan
 
 DECODE_TILE = 16
 PREFILL_TILE = 64

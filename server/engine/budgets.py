@@ -12,7 +12,8 @@ from weft.server.model.kv_cache import KVCache, block_bytes
 from weft.server.model.loader import LoadedModel
 
 from .batch import build_batch
-from .scheduler import Chunk, Limits, Plan
+from .limits import Limits
+from .plan import Chunk, Plan
 from .sequence import alone
 
 logger = logging.getLogger(__name__)

@@ -37,11 +37,14 @@ from .batch import build_batch
 from .budgets import make_budgets
 from .figures import Figures
 from .kv_cache import BlockAllocator
-from .loader import Broken, Copied, Loader, Missing, Opened
+from .loader import Broken
+from .loads import Loads
+from .places import Place
+from .plan import Plan
 from .probing import Probing
-from .residency import Clear, Fetch, Place, Residency
+from .residency import Residency
 from .sampler import Drawn, Row, draw
-from .scheduler import Plan, Scheduler
+from .scheduler import Scheduler
 from .sequence import Sequence, State
 
 logger = logging.getLogger(__name__)
@@ -97,7 +100,10 @@ class Engine:
             base_digest=facts.digest,
             dtype=facts.dtype,
         )
-        self._loader = Loader(facts, self.arena)
+        self._figures = Figures(element_bytes=model.dtype.itemsize)
+        self._loads = Loads(
+            facts, self.arena, self.residency, ask=self._ask, loaded=self._figures.count_load
+        )
         self._probing = Probing(
             model,
             facts,
@@ -107,7 +113,6 @@ class Engine:
             max_rank=budgets.max_rank,
             answer=self._tell,
         )
-        self._figures = Figures(element_bytes=model.dtype.itemsize)
         self._sequences: dict[tuple[bytes, int], Sequence] = {}
         self._arrivals = count()
         self._lost: set[bytes] = set()
@@ -223,6 +228,7 @@ class Engine:
     def on_unready(self, message: Unready) -> None:
         """An image could not be brought; another front may have brought it meanwhile."""
         if self.residency.place_of(message.digest) is Place.FETCHING:
+            self.residency.fail(message.digest)
             self._fail_load(message.digest, message.reason, message.message)
 
     def stats(self) -> Stats:
@@ -232,15 +238,15 @@ class Engine:
     @property
     def is_loading(self) -> bool:
         """Whether threads beside the steps have something in hand."""
-        return self._loader.is_busy or self._probing.is_busy
+        return self._loads.is_busy or self._probing.is_busy
 
     def wait(self, timeout_s: float) -> None:
         """Return when a load has made progress, or after `timeout_s`."""
-        self._loader.wait(timeout_s)
+        self._loads.wait(timeout_s)
 
     def close(self) -> None:
         """End the threads beside the steps."""
-        self._loader.close()
+        self._loads.close()
         self._probing.close()
 
     def check_integrity(self) -> None:
@@ -262,48 +268,22 @@ class Engine:
         return False
 
     def _take_loads(self) -> None:
-        for done in self._loader.take():
-            match done:
-                case Opened(digest, size):
-                    self.residency.opened(digest, size)
-                    if size > self.residency.num_elements:
-                        self._fail_load(digest, "ADAPTER_LOAD_FAILED", _too_large(size, self.arena))
-                case Copied():
-                    self._make_resident(done)
-                case Missing(digest):
-                    self.residency.fail(digest)
-                    self._probing.fail(digest, "the image is no longer on the local disk")
-                    for sequence in self.scheduler.waiting_for(digest):
-                        self.residency.refetch(digest, sequence.peer)
-                case Broken(digest, reason, message):
-                    self._fail_load(digest, reason, message)
-
-    def _make_resident(self, done: Copied) -> None:
-        """Write the row, unless this arena cannot take it: another server may admit more."""
-        image = done.image
-        try:
-            self.arena.write_row(done.slot, done.at + image.a_at, done.at + image.b_at, image.rank)
-        except ValueError as error:
-            self._fail_load(done.digest, "ADAPTER_LOAD_FAILED", str(error))
-        else:
-            self.residency.copied(done.digest)
-            self._figures.count_load(done.seconds)
+        """Learn what has been loaded, and give up or ask again for what could not be."""
+        for failure in self._loads.take():
+            if isinstance(failure, Broken):
+                self._fail_load(failure.digest, failure.reason, failure.message)
+                continue
+            self._probing.fail(failure.digest, "the image is no longer on the local disk")
+            for sequence in self.scheduler.waiting_for(failure.digest):
+                self.residency.refetch(failure.digest, sequence.peer)
 
     def _order_loads(self) -> None:
+        """Start what there is room for, in favour of whoever has waited longest."""
         sequence, probe = self.scheduler.oldest_for_room(), self._probing.oldest_for_room()
         digest = None if sequence is None else sequence.digest
         if probe is not None and (sequence is None or probe.arrival < sequence.arrival):
             digest = probe.request.digest
-        self.residency.favour(digest)
-        self.residency.place()
-        for command in self.residency.take_commands():
-            match command:
-                case Fetch(peer, digest):
-                    self._tell(peer, Need(digest))
-                case Clear(slot):
-                    self.arena.clear_row(slot)
-                case _:
-                    self._loader.put(command)
+        self._loads.order(favoured=digest)
 
     def _drop_late(self, now: float) -> None:
         """Fail what is past its deadline, and give up what was for a front that is gone."""
@@ -321,7 +301,6 @@ class Engine:
     def _fail_load(self, digest: str, reason: str, message: str) -> None:
         """Give a load up, with everything that waits for it."""
         logger.warning("adapter %s: %s: %s", digest, reason, message)
-        self.residency.fail(digest)
         self._probing.fail(digest, message)
         for sequence in self.scheduler.waiting_for(digest):
             self._fail(sequence, reason, message, digest=digest)
@@ -331,10 +310,9 @@ class Engine:
         self.abort(sequence.peer, stream)
         self._tell(sequence.peer, Failed(stream, reason, message, metadata))
 
+    def _ask(self, peer: bytes, digest: str) -> None:
+        self._tell(peer, Need(digest))
+
     def _tell(self, peer: bytes, message: EngineMessage) -> None:
         if not self._send(peer, message):
             self._lost.add(peer)
-
-
-def _too_large(size: int, arena: Arena) -> str:
-    return f"an image of {size} elements exceeds the arena's {arena.data.numel()}"

@@ -3,8 +3,9 @@
 from weft.server.channel import LoadSample, Stats, StepSample
 
 from .kv_cache import BlockAllocator
+from .plan import Plan
 from .residency import Residency
-from .scheduler import Plan, Scheduler
+from .scheduler import Scheduler
 from .sequence import State
 
 

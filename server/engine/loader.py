@@ -19,7 +19,7 @@ from weft.adapters.image import Image, read_image
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
-from .residency import Close, Copy, Open
+from .places import Close, Copy, Open
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel
 
 from .batch import build_batch
+from .plan import Chunk, Plan
 from .residency import Residency
-from .scheduler import ROOM_PLACES, Chunk, Plan
 from .sequence import alone
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Probing:
         """The oldest probe that waits for a slot and whose image has been read."""
         for probe in self._pending:
             place = self._residency.place_of(probe.request.digest)
-            if probe.verdict is None and place in ROOM_PLACES:
+            if probe.verdict is None and place.has_size:
                 return probe
         return None
 

@@ -13,87 +13,12 @@ nobody else is placed meanwhile. So whoever is oldest gets room, and everybody b
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
+from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Place
 from .runs import Runs, Window
 
 ALIGNMENT_BYTES = 128
-
-
-class Place(Enum):
-    ABSENT = "absent"
-    FETCHING = "fetching"
-    READING = "reading"
-    READABLE = "readable"
-    COPYING = "copying"
-    RESIDENT = "resident"
-
-
-class Fetch(NamedTuple):
-    """Ask a front to bring the image to the local disk."""
-
-    peer: bytes
-    digest: str
-
-
-class Open(NamedTuple):
-    """Read the head of the image on the local disk."""
-
-    digest: str
-    path: str
-
-
-class Copy(NamedTuple):
-    """Copy the opened image to element `at` of the arena; `slot` is its row."""
-
-    digest: str
-    slot: int
-    at: int
-
-
-class Close(NamedTuple):
-    """Nobody wants the opened image any more."""
-
-    digest: str
-
-
-class Clear(NamedTuple):
-    """The row is nobody's."""
-
-    slot: int
-
-
-Command = Fetch | Open | Copy | Close | Clear
-
-
-@dataclass(slots=True, eq=False)
-class Adapter:
-    """What is known of one digest.
-
-    Attributes:
-        path: Its image on the local disk, once a front has said so.
-        size: Elements of its image, once that was opened.
-        fronts: Those that were asked for it.
-        waiting: Sequences that wait for it.
-        pins: Sequences that run on it.
-        last_use: Order of the last release.
-    """
-
-    digest: str
-    place: Place = Place.ABSENT
-    path: str | None = None
-    size: int = 0
-    slot: int | None = None
-    fronts: set[bytes] = field(default_factory=set)
-    waiting: int = 0
-    pins: int = 0
-    last_use: int = 0
-
-    @property
-    def is_idle(self) -> bool:
-        return self.place is Place.RESIDENT and not self.pins and not self.waiting
 
 
 class Claim(NamedTuple):

@@ -9,67 +9,17 @@ which computes its tokens again later.
 import heapq
 from bisect import insort
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from weft.server.channel import Submit
-from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, RequestInvalid
 
 from .kv_cache import BlockAllocator, block_key, root_key
-from .residency import Place, Residency
+from .limits import Limits
+from .plan import Chunk, Ended, Plan
+from .residency import Residency
 from .sequence import Sequence, State
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
-ROOM_PLACES = (Place.READABLE, Place.COPYING, Place.RESIDENT)
-"""Where an adapter is whose image has been read: it waits for room, or has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a step and the queue may hold."""
-
-    max_sequences: int
-    max_batch_tokens: int
-    max_context: int
-    vocab_size: int
-    max_waiting: int = 1024
-    max_waiting_tokens: int = 4_194_304
-
-
-class Chunk(NamedTuple):
-    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after."""
-
-    sequence: Sequence
-    start: int
-    stop: int
-
-    @property
-    def draws(self) -> bool:
-        return self.stop == len(self.sequence.tokens)
-
-
-class Plan(NamedTuple):
-    chunks: tuple[Chunk, ...]
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(chunk.stop - chunk.start for chunk in self.chunks)
-
-    @property
-    def kind(self) -> str:
-        """Name the step for its figures: `prefill`, `decode` or `mixed`."""
-        num_decodes = sum(chunk.sequence.num_generated > 0 for chunk in self.chunks)
-        if num_decodes == len(self.chunks):
-            return "decode"
-        return "mixed" if num_decodes else "prefill"
-
-
-class Ended(NamedTuple):
-    """A sequence that its last token ended."""
-
-    sequence: Sequence
-    reason: str
 
 
 class Scheduler:
@@ -105,7 +55,7 @@ class Scheduler:
             PromptTooLong: It could never fit.
             QueueFull: Too much waits already.
         """
-        self._check(request)
+        self._limits.check(request, [len(sequence.tokens) for sequence in self.waiting])
         root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
         sequence = Sequence(peer, request, arrival, root, now)
         if request.digest is not None:
@@ -114,22 +64,6 @@ class Scheduler:
             heapq.heappush(self._deadlines, (request.deadline, arrival, sequence))
         self.waiting.append(sequence)
         return sequence
-
-    def _check(self, request: Submit) -> None:
-        limits, tokens = self._limits, request.tokens
-        if not tokens or not 0 <= min(tokens) <= max(tokens) < limits.vocab_size:
-            raise RequestInvalid((_violation_of(tokens, limits.vocab_size),))
-        if len(tokens) + request.max_tokens > limits.max_context:
-            found = f"{len(tokens)} prompt tokens and max_tokens {request.max_tokens}"
-            violation = FieldViolation("prompt", f"{found} exceed max_context {limits.max_context}")
-            raise PromptTooLong((violation,), max_context=limits.max_context)
-        if len(self.waiting) >= limits.max_waiting:
-            raise QueueFull(f"{len(self.waiting)} sequences wait, the queue holds no more")
-        num_waiting = sum(len(sequence.tokens) for sequence in self.waiting)
-        if self.waiting and num_waiting + len(tokens) > limits.max_waiting_tokens:
-            raise QueueFull(
-                f"{num_waiting} tokens wait, {len(tokens)} more exceed {limits.max_waiting_tokens}"
-            )
 
     def expired(self, now: float) -> Iterator[Sequence]:
         """Yield every live sequence whose deadline has passed."""
@@ -302,7 +236,7 @@ class Scheduler:
     def oldest_for_room(self) -> Sequence | None:
         """The oldest waiting sequence that wants a slot and whose image has been read."""
         for sequence in self.waiting:
-            if sequence.digest and self._residency.place_of(sequence.digest) in ROOM_PLACES:
+            if sequence.digest and self._residency.place_of(sequence.digest).has_size:
                 return sequence
         return None
 
@@ -319,10 +253,3 @@ class Scheduler:
 
 def _by_arrival(sequence: Sequence) -> int:
     return sequence.arrival
-
-
-def _violation_of(tokens: list[int], vocab_size: int) -> FieldViolation:
-    if not tokens:
-        return FieldViolation("prompt", "has 0 tokens, the least is 1")
-    wrong = next(token for token in tokens if not 0 <= token < vocab_size)
-    return FieldViolation("prompt", f"token {wrong} is outside the vocabulary of {vocab_size}")

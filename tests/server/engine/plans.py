@@ -2,8 +2,11 @@
 
 from weft.server.channel import Sampling, Submit
 from weft.server.engine.kv_cache import BlockAllocator
-from weft.server.engine.residency import Copy, Fetch, Open, Residency
-from weft.server.engine.scheduler import Ended, Limits, Plan, Scheduler
+from weft.server.engine.limits import Limits
+from weft.server.engine.places import Copy, Fetch, Open
+from weft.server.engine.plan import Ended, Plan
+from weft.server.engine.residency import Residency
+from weft.server.engine.scheduler import Scheduler
 
 FRONT = b"front"
 BLOCK_TOKENS = 4

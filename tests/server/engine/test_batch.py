@@ -3,7 +3,7 @@
 import torch
 
 from weft.server.engine.batch import DECODE_TILE, PREFILL_TILE, build_batch
-from weft.server.engine.scheduler import Plan
+from weft.server.engine.plan import Plan
 from weft.server.model.batch import ModelBatch
 
 from .plans import BLOCK_TOKENS, Bench

@@ -11,7 +11,7 @@ import torch
 
 from weft.server.channel import BUILD, Hello, Sampling
 from weft.server.config import EngineConfig
-from weft.server.engine.residency import Place
+from weft.server.engine.places import Place
 
 from .worlds import FRONT, LORAS, Answer, Front, Reference, World
 

@@ -4,7 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from weft.server.engine.residency import Clear, Close, Copy, Fetch, Open, Place, Residency
+from weft.server.engine.places import Clear, Close, Copy, Fetch, Open, Place
+from weft.server.engine.residency import Residency
 
 FRONT = b"front"
 ELEMENT_BYTES = 32  # so that runs start at multiples of 4 elements

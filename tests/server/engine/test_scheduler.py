@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.server.engine.scheduler import DEADLINES_KEPT, Plan
+from weft.server.engine.plan import Plan
+from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
-from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid
+from weft.server.errors import PromptTooLong
 
-from .plans import BLOCK_TOKENS, LIMITS, VOCABULARY, Bench
+from .plans import BLOCK_TOKENS, LIMITS, Bench
 
 
 def rows(plan: Plan) -> list[tuple[int, int, int]]:
@@ -169,34 +170,6 @@ def test_stop_token_ends_a_sequence() -> None:
     bench.run(bench.plan())
     assert [ended.reason for ended in bench.run(bench.plan())] == ["stop"]
     assert bench.tokens[2] == bench.tokens[1][:5]
-
-
-def test_what_can_never_fit_is_refused() -> None:
-    bench = Bench()
-    with pytest.raises(PromptTooLong, match="60 prompt tokens and max_tokens 5 exceed max_context"):
-        bench.submit(prompt(60), max_tokens=5)
-    bench.submit(prompt(60), max_tokens=4)
-    bench.finish()
-
-
-@pytest.mark.parametrize(
-    ("tokens", "message"),
-    [([], "has 0 tokens"), ([1, VOCABULARY], f"token {VOCABULARY} "), ([-1], "token -1 ")],
-    ids=["empty", "above", "below"],
-)
-def test_prompt_outside_the_vocabulary_is_refused(tokens: list[int], message: str) -> None:
-    with pytest.raises(RequestInvalid, match=message):
-        Bench().submit(tokens)
-
-
-def test_full_queue_fails_fast() -> None:
-    bench = Bench(replace(LIMITS, max_waiting=2, max_waiting_tokens=20))
-    bench.submit(prompt(15))
-    with pytest.raises(QueueFull, match="15 tokens wait, 6 more exceed 20"):
-        bench.submit(prompt(6))
-    bench.submit(prompt(5))
-    with pytest.raises(QueueFull, match="2 sequences wait"):
-        bench.submit([1])
 
 
 def test_refused_request_leaves_no_adapter_wanted() -> None:

@@ -1,0 +1,50 @@
+"""What a step and the queue may hold, and what is refused before it is queued."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft.server.channel import Submit
+from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, RequestInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a step and the queue may hold."""
+
+    max_sequences: int
+    max_batch_tokens: int
+    max_context: int
+    vocab_size: int
+    max_waiting: int = 1024
+    max_waiting_tokens: int = 4_194_304
+
+    def check(self, request: Submit, waiting: Sequence[int]) -> None:
+        """Let a request pass that can be queued behind prompts of the lengths `waiting`.
+
+        Raises:
+            RequestInvalid: It has no tokens, or one outside the vocabulary.
+            PromptTooLong: It could never fit.
+            QueueFull: Too much waits already.
+        """
+        num = len(request.tokens)
+        if (violation := self._violation_of(request.tokens)) is not None:
+            raise RequestInvalid((violation,))
+        if num + request.max_tokens > self.max_context:
+            found = f"{num} prompt tokens and max_tokens {request.max_tokens}"
+            violation = FieldViolation("prompt", f"{found} exceed max_context {self.max_context}")
+            raise PromptTooLong((violation,), max_context=self.max_context)
+        if len(waiting) >= self.max_waiting:
+            raise QueueFull(f"{len(waiting)} sequences wait, the queue holds no more")
+        if waiting and sum(waiting) + num > self.max_waiting_tokens:
+            raise QueueFull(
+                f"{sum(waiting)} tokens wait, {num} more exceed {self.max_waiting_tokens}"
+            )
+
+    def _violation_of(self, tokens: Sequence[int]) -> FieldViolation | None:
+        if not tokens:
+            return FieldViolation("prompt", "has 0 tokens, the least is 1")
+        for token in (min(tokens), max(tokens)):
+            if not 0 <= token < self.vocab_size:
+                description = f"token {token} is outside the vocabulary of {self.vocab_size}"
+                return FieldViolation("prompt", description)
+        return None

@@ -1,0 +1,100 @@
+"""Carries out what residency decides: asks the fronts, feeds the loader, writes the rows."""
+
+from collections.abc import Callable, Iterator
+
+from weft.adapters.sites import BaseFacts
+from weft.kernels import Arena
+
+from .loader import Broken, Copied, Done, Loader, Missing, Opened
+from .places import Clear, Fetch
+from .residency import Residency
+
+
+class Loads:
+    """The loads of one arena, between its residency and its loader.
+
+    Between the steps only: rows are written while no step reads them.
+    """
+
+    def __init__(
+        self,
+        facts: BaseFacts,
+        arena: Arena,
+        residency: Residency,
+        *,
+        ask: Callable[[bytes, str], None],
+        loaded: Callable[[float], None],
+    ) -> None:
+        """Start the loader.
+
+        Args:
+            ask: Asks a front for the image of a digest.
+            loaded: Told the seconds of every load.
+        """
+        self._arena = arena
+        self._residency = residency
+        self._ask = ask
+        self._loaded = loaded
+        self._loader = Loader(facts, arena)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the loader has something in hand."""
+        return self._loader.is_busy
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when the loader has done something, or after `timeout_s`."""
+        self._loader.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the loader."""
+        self._loader.close()
+
+    def take(self) -> Iterator[Missing | Broken]:
+        """Enter what has been loaded; yield every load that failed, when residency knows of it."""
+        for done in self._loader.take():
+            failure = self._enter(done)
+            if failure is not None:
+                self._residency.fail(failure.digest)
+                yield failure
+
+    def order(self, *, favoured: str | None) -> None:
+        """Start every load that there is room for, and whatever else residency asks for."""
+        self._residency.favour(favoured)
+        self._residency.place()
+        for command in self._residency.take_commands():
+            match command:
+                case Fetch(peer, digest):
+                    self._ask(peer, digest)
+                case Clear(slot):
+                    self._arena.clear_row(slot)
+                case _:
+                    self._loader.put(command)
+
+    def _enter(self, done: Done) -> Missing | Broken | None:
+        match done:
+            case Opened():
+                return self._enter_opened(done)
+            case Copied():
+                return self._enter_copied(done)
+            case _:
+                return done
+
+    def _enter_opened(self, done: Opened) -> Broken | None:
+        self._residency.opened(done.digest, done.size)
+        limit = self._residency.num_elements
+        if done.size <= limit:
+            return None
+        message = f"an image of {done.size} elements exceeds the arena's {limit}"
+        return Broken(done.digest, "ADAPTER_LOAD_FAILED", message)
+
+    def _enter_copied(self, done: Copied) -> Broken | None:
+        """Write the row, unless this arena cannot take it: another server may admit more."""
+        image = done.image
+        try:
+            self._arena.write_row(done.slot, done.at + image.a_at, done.at + image.b_at, image.rank)
+        except ValueError as error:
+            return Broken(done.digest, "ADAPTER_LOAD_FAILED", str(error))
+        self._residency.copied(done.digest)
+        self._loaded(done.seconds)
+        return None

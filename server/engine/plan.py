@@ -1,0 +1,40 @@
+"""What one step runs: plain data."""
+
+from typing import NamedTuple
+
+from .sequence import Sequence
+
+
+class Chunk(NamedTuple):
+    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after."""
+
+    sequence: Sequence
+    start: int
+    stop: int
+
+    @property
+    def draws(self) -> bool:
+        return self.stop == len(self.sequence.tokens)
+
+
+class Plan(NamedTuple):
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(chunk.stop - chunk.start for chunk in self.chunks)
+
+    @property
+    def kind(self) -> str:
+        """Name the step for its figures: `prefill`, `decode` or `mixed`."""
+        num_decodes = sum(chunk.sequence.num_generated > 0 for chunk in self.chunks)
+        if num_decodes == len(self.chunks):
+            return "decode"
+        return "mixed" if num_decodes else "prefill"
+
+
+class Ended(NamedTuple):
+    """A sequence that its last token ended."""
+
+    sequence: Sequence
+    reason: str

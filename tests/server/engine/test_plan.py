@@ -1,0 +1,36 @@
+"""What a plan says of itself."""
+
+import pytest
+
+from weft.server.engine.plan import Chunk, Plan
+from weft.server.engine.sequence import alone
+
+
+def decode() -> Chunk:
+    sequence = alone([1, 2, 3], num_blocks=1)
+    sequence.append(9, now=0.0)
+    return Chunk(sequence, 3, 4)
+
+
+def prefill(stop: int) -> Chunk:
+    return Chunk(alone([1, 2, 3], num_blocks=1), 0, stop)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "kind", "num_tokens"),
+    [
+        ((decode(), decode()), "decode", 2),
+        ((prefill(3), prefill(2)), "prefill", 5),
+        ((decode(), prefill(3)), "mixed", 4),
+    ],
+    ids=["decode", "prefill", "mixed"],
+)
+def test_kind_and_size(chunks: tuple[Chunk, ...], kind: str, num_tokens: int) -> None:
+    plan = Plan(chunks)
+    assert (plan.kind, plan.num_tokens) == (kind, num_tokens)
+
+
+def test_only_the_last_token_is_followed_by_a_draw() -> None:
+    assert decode().draws
+    assert prefill(3).draws
+    assert not prefill(2).draws
