@@ -96,6 +96,7 @@ def finetune(
     on_progress: Callable[[Progress], None],
     *,
     base_digest: str,
+    template_digest: str = "",
     held_out: Sequence[Row] | None = None,
 ) -> Result:
     """Train an adapter on `rows` from start to end, and save it in PEFT's layout in `out_dir`.
@@ -124,7 +125,7 @@ def finetune(
     with open_state(model, prepared.require_plan()) as state:
         for progress in train(state):
             on_progress(progress)
-        return finish(state, out_dir, base_digest=base_digest)
+        return finish(state, out_dir, base_digest=base_digest, template_digest=template_digest)
 
 
 def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -267,11 +268,19 @@ def measure_progress(
     )
 
 
-def finish(state: TrainState, out_dir: Path, *, base_digest: str) -> Result:
-    """Save the adapter of a finished run."""
+def finish(
+    state: TrainState, out_dir: Path, *, base_digest: str, template_digest: str = ""
+) -> Result:
+    """Save the adapter of a finished run; the digests are stamped into its weights."""
     assert state.step == state.plan.num_steps
     out_dir.mkdir(parents=True, exist_ok=True)
-    save_adapter(out_dir, state.config, state.tensors, base_digest=base_digest)
+    save_adapter(
+        out_dir,
+        state.config,
+        state.tensors,
+        base_digest=base_digest,
+        template_digest=template_digest,
+    )
     return Result(
         path=out_dir,
         num_steps=state.step,

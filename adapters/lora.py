@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from .errors import OptionsInvalid, Violation
 from .options import LoraOptions
 from .seeds import stream_seed
+from .weights import stamp_base
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -111,15 +112,20 @@ def read_tensors(peft_model: PeftModel) -> dict[str, nn.Parameter]:
 
 
 def save_adapter(
-    folder: Path, config: LoraConfig, tensors: Mapping[str, Tensor], *, base_digest: str
+    folder: Path,
+    config: LoraConfig,
+    tensors: Mapping[str, Tensor],
+    *,
+    base_digest: str,
+    template_digest: str = "",
 ) -> None:
-    """Write PEFT's two files; the base's digest stands in the metadata of the weights.
+    """Write PEFT's two files; base and chat template stand in the metadata of the weights.
 
-    The config names no base model: that name would be a path on this machine. One metadata key,
-    because safetensors writes several in random order.
+    The config names no base model: that name would be a path on this machine.
     """
     values = config.to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
     text = json.dumps(values, indent=2, sort_keys=True, default=sorted)
     (folder / CONFIG_FILE).write_text(text + "\n")
     contents = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    save_file(contents, folder / WEIGHTS_FILE, metadata={"weft_base": base_digest})
+    save_file(contents, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    stamp_base(folder / WEIGHTS_FILE, base_digest, template_digest=template_digest)

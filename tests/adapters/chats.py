@@ -1,6 +1,7 @@
 """Small conversations for the tests of data sets and training."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +42,12 @@ def orders(num_rows: int) -> list[dict[str, object]]:
     ]
 
 
-def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     """Write rows, one per line."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows))
     return path
 
 
-def read_rows(path: Path, rows: list[dict[str, object]]) -> tuple[Row, ...]:
+def read_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> tuple[Row, ...]:
     """Write rows and read them back."""
     return read_dataset(write_jsonl(path, rows)).rows

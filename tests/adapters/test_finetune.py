@@ -38,6 +38,7 @@ from weft.adapters.train_step import forward_model
 
 from .chats import BASE_DIGEST, Tiny, load_tiny, orders, read_rows
 
+TEMPLATE_DIGEST = "sha256:" + "7" * 64
 OPTIONS = FinetuneOptions(
     lora=LoraOptions(rank=4, dropout=0.1),
     learning_rate=5e-3,
@@ -70,7 +71,7 @@ def run(tiny: Tiny, plan: Plan, folder: Path, *, resume: Checkpoint | None = Non
     with open_state(tiny.model, plan, resume=resume) as state:
         for _ in train(state):
             pass
-        return finish(state, folder, base_digest=BASE_DIGEST)
+        return finish(state, folder, base_digest=BASE_DIGEST, template_digest=TEMPLATE_DIGEST)
 
 
 def take(steps: Iterator[Progress], num_steps: int) -> Progress:
@@ -105,7 +106,11 @@ def test_saved_files_are_peft_layout_with_the_base_in_the_metadata(
     result = run(tiny, plan, tmp_path / "adapter")
 
     with safe_open(result.path / "adapter_model.safetensors", "pt") as file:
-        assert file.metadata()["weft_base"] == BASE_DIGEST
+        assert file.metadata() == {
+            "format": "pt",
+            "weft_base": BASE_DIGEST,
+            "weft_template": TEMPLATE_DIGEST,
+        }
     config = json.loads((result.path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] is None
     assert config["target_modules"] == sorted(
