@@ -135,11 +135,10 @@ class Blobs:
         return bool(await self._redis.exists(keys.blob(digest)))
 
     async def _put(self, tenant: str | None, sid: StorageId, chunks: AsyncIterator[bytes]) -> None:
-        seconds, _ = await self._redis.time()
-        expires_ms = seconds * 1000 + self._life_ms
-        await self._redis.zadd(keys.UPLOADS, {str(sid): expires_ms})
+        expires_ms = await self.now_ms() + self._life_ms
         offset = 0
         try:
+            await self._redis.zadd(keys.UPLOADS, {str(sid): expires_ms})
             async for data in chunks:
                 await self._store.write(sid, offset, data)
                 offset += len(data)

@@ -1,5 +1,9 @@
 """Clients of Redis whose failures are this package's errors: the one place that maps them."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import redis.asyncio
 from redis import exceptions
 from redis.asyncio.client import Pipeline
@@ -14,16 +18,31 @@ BLOCK_MS = 5_000
 TRIES = 3
 
 
+@contextmanager
+def not_swallowing_cancellation() -> Iterator[None]:
+    """Raise CancelledError after a command during which the task was cancelled.
+
+    The client sends under `asyncio.wait_for`, which before Python 3.12 loses a cancellation that
+    arrives when the sending has just ended: https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
 class RegistryRedis(redis.asyncio.Redis):
     """Metadata: every failure to answer is RegistryUnavailable, a full server is StoreFull."""
 
     unavailable: type[AdapterError] = RegistryUnavailable
 
     async def execute_command(self, *args: object, **options: object) -> object:
-        try:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except exceptions.RedisError as error:
-            raise translate(error, self.unavailable) from error
+        with not_swallowing_cancellation():
+            try:
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            except exceptions.RedisError as error:
+                raise translate(error, self.unavailable) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = MappedPipeline(
@@ -43,10 +62,11 @@ class MappedPipeline(Pipeline):
     unavailable: type[AdapterError] = RegistryUnavailable
 
     async def execute(self, raise_on_error: bool = True) -> list[object]:
-        try:
-            return await super().execute(raise_on_error)
-        except exceptions.RedisError as error:
-            raise translate(error, self.unavailable) from error
+        with not_swallowing_cancellation():
+            try:
+                return await super().execute(raise_on_error)
+            except exceptions.RedisError as error:
+                raise translate(error, self.unavailable) from error
 
 
 def connect(url: str) -> redis.asyncio.Redis:

@@ -10,11 +10,11 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import redis.asyncio
 
@@ -25,6 +25,8 @@ from .errors import ContentCorrupt, StoreFull, StoreUnavailable, UploadDigest, U
 CHUNK_BYTES = 1_048_512  # 1 MiB would be rounded up to 1.25 MiB by the server's allocator
 CHUNKS_IN_FLIGHT = 4
 CHUNKS_PER_UNLINK = 16
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class FileStore:
         self._folder = folder
 
     async def write(self, sid: StorageId, offset: int, data: bytes) -> None:
-        await asyncio.to_thread(self._write, sid, offset, data)
+        await _in_thread(self._write, sid, offset, data)
 
     def _write(self, sid: StorageId, offset: int, data: bytes) -> None:
         path = self._open_path(sid)
@@ -128,7 +130,7 @@ class FileStore:
                 os.close(file)
 
     async def seal(self, sid: StorageId) -> None:
-        await asyncio.to_thread(self._seal, sid)
+        await _in_thread(self._seal, sid)
 
     def _seal(self, sid: StorageId) -> None:
         sealed = self._sealed_path(sid)
@@ -157,7 +159,7 @@ class FileStore:
 
     async def link(self, sid: StorageId, path: Path) -> bool:
         try:
-            await asyncio.to_thread(os.link, self._sealed_path(sid), path)
+            await _in_thread(os.link, self._sealed_path(sid), path)
         except FileNotFoundError as error:
             raise _missing(sid) from error
         except OSError as error:
@@ -175,7 +177,7 @@ class FileStore:
 
     async def _unlink(self, path: Path) -> None:
         with _file_errors():
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            await _in_thread(path.unlink, missing_ok=True)
 
     def _open_path(self, sid: StorageId) -> Path:
         return self._folder / "uploads" / str(sid)
@@ -262,6 +264,16 @@ def _sync(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+async def _in_thread(work: Callable[..., T], *args: object, **options: object) -> T:
+    """Run `work` in a thread, and even when cancelled return only after it has ended."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **options))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 @contextmanager

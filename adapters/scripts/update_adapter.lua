@@ -12,4 +12,4 @@ end
 local changed = whole(tonumber(etag) + 1)
 redis.call('HSET', K.adapter, 'labels', A.labels, 'etag', changed)
 audit('adapter.updated', '', '', '')
-return answer_once({etag = changed, event_id = emit('adapter.updated', '', A.labels)})
+return answer_once({etag = changed, event_id = emit('adapter.updated', changed, A.labels)})
