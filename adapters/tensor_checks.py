@@ -1,5 +1,6 @@
 """Checks of an adapter's tensors against its config, its base and the server's limits."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -33,6 +34,13 @@ class WholePair(NamedTuple):
     a: str
     b: str
     rank: int
+
+
+class ValueCheck(NamedTuple):
+    """What the values of one matrix show."""
+
+    violations: tuple[Violation, ...]
+    is_zero: bool
 
 
 def check_targets(
@@ -117,10 +125,22 @@ def _first_of_each(values: Mapping[str, _Number]) -> dict[_Number, str]:
     return names
 
 
-def check_finite(key: str, stored: Tensor, served: Tensor) -> Iterator[Violation]:
+def check_values(key: str, stored: Tensor, served: Tensor) -> ValueCheck:
     """Check a matrix as it was uploaded, and scaled and cast as it would be served."""
-    if not torch.isfinite(stored).all():
-        yield Violation("NOT_FINITE", printable(key), "NaN or infinity", "finite numbers")
-    elif not torch.isfinite(served).all():
-        found = f"infinity after the cast to {served.dtype}"
-        yield Violation("NOT_FINITE", printable(key), found, "finite numbers")
+    if not math.isfinite(_largest(stored)):
+        return _not_finite(key, "NaN or infinity")
+    largest = _largest(served)
+    if not math.isfinite(largest):
+        return _not_finite(key, f"infinity after the cast to {served.dtype}")
+    return ValueCheck((), is_zero=largest == 0)
+
+
+def _largest(tensor: Tensor) -> float:
+    """The largest absolute value, or NaN; one pass, unlike `isfinite`, which takes 10 times it."""
+    low, high = torch.aminmax(tensor)
+    return float(torch.maximum(-low, high))
+
+
+def _not_finite(key: str, found: str) -> ValueCheck:
+    violation = Violation("NOT_FINITE", printable(key), found, "finite numbers")
+    return ValueCheck((violation,), is_zero=False)

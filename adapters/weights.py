@@ -18,10 +18,10 @@ from .targets import Plan, Target, plan_targets
 from .tensor_checks import (
     Limits,
     WholePair,
-    check_finite,
     check_ranks,
     check_shapes,
     check_targets,
+    check_values,
     find_whole,
 )
 from .tensor_file import TensorFile, open_tensors, write_metadata
@@ -143,9 +143,10 @@ def _check_content(
     zeros = []
     for module in modules:
         a, b = module.serve(serving_dtype(facts))
-        found += check_finite(whole[module.name].a, module.a, a)
-        found += check_finite(whole[module.name].b, module.b, b)
-        if not (a.any() and b.any()):
+        a_check = check_values(whole[module.name].a, module.a, a)
+        b_check = check_values(whole[module.name].b, module.b, b)
+        found += (*a_check.violations, *b_check.violations)
+        if a_check.is_zero or b_check.is_zero:
             zeros.append(Violation("ZERO_MODULE", module.name, "A or B is zero", "an effect"))
     is_zero = 2 * len(zeros) == len(file.entries)
     return _Content(modules, tuple(found), tuple(zeros), is_zero)

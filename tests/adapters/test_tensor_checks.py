@@ -9,10 +9,10 @@ from weft.adapters.targets import Target
 from weft.adapters.tensor_checks import (
     Limits,
     WholePair,
-    check_finite,
     check_ranks,
     check_shapes,
     check_targets,
+    check_values,
     find_whole,
 )
 from weft.adapters.tensor_file import Entry
@@ -119,6 +119,15 @@ def test_an_image_above_the_arenas_budget_is_refused_with_both_figures() -> None
 def test_values_are_finite_as_stored_and_as_served(
     stored: float, dtype: torch.dtype, found: str | None
 ) -> None:
-    tensor = torch.tensor([0.0, stored, -1.0])
-    violations = list(check_finite("key", tensor, tensor.to(dtype)))
-    assert [violation.found for violation in violations] == ([] if found is None else [found])
+    tensor = torch.tensor([[0.0, stored, -1.0]])
+    for matrix in (tensor, -tensor):
+        checked = check_values("key", matrix, matrix.to(dtype))
+        assert [v.found for v in checked.violations] == ([] if found is None else [found])
+        assert not checked.is_zero
+
+
+def test_a_matrix_that_is_zero_as_served_is_zero() -> None:
+    tiny = torch.full((2, 2), 1e-9)
+    assert not check_values("key", tiny, tiny).is_zero
+    assert check_values("key", tiny, tiny.half()).is_zero
+    assert check_values("key", torch.zeros(2, 2), torch.zeros(2, 2)).is_zero
