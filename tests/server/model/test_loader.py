@@ -1,19 +1,21 @@
 """A loaded model runs steps, says what was changed in it, and can be given back as it was."""
 
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.tiny import save_tiny_adapter, save_tiny_model
-from weft.kernels import group_rows
+from weft.kernels import Site, group_rows
 from weft.server.errors import ModelRefused
 from weft.server.model.adapt import Swap, SwapReport
 from weft.server.model.facts import base_facts
 from weft.server.model.load_probe import logits_error
 from weft.server.model.loader import LoadedModel, apply_swap, load_model
+from weft.server.model.lora_linear import SiteLinear, SiteStep
 from weft.server.model.product import can_pack
 
 from .stepping import (
@@ -179,6 +181,24 @@ def test_failed_step_leaves_nothing_behind(loaded: LoadedModel) -> None:
     with pytest.raises(IndexError):
         loaded.forward(batch, make_cache(loaded, 1), None)
     assert all(map(torch.equal, play(loaded, sequences), expected))
+
+
+def test_step_keeps_neither_arena_nor_outputs(tiny_llama: Path, adapter: Path) -> None:
+    loaded = open_model(tiny_llama)
+    arena = make_arena(loaded.facts, [adapter], torch.float32)
+    alive = weakref.ref(arena)
+    halves = [nn.Linear(64, 32), nn.Linear(64, 32)]
+    half_taken = SiteLinear("half-taken", Site(64, (32, 32), 0), halves, SiteStep())
+    loaded.sites.append(half_taken)
+    x = torch.randn(1, 2, 64)
+    half_taken.take(0, x)
+    waiting = weakref.ref(x)
+    del x
+    assert waiting() is not None
+    play(loaded, [Played(random_tokens(loaded.facts, (9,))[0], 0)], arena)
+    del arena
+    assert alive() is None
+    assert waiting() is None
 
 
 def test_two_models_of_a_family_run_side_by_side(loaded: LoadedModel, tmp_path: Path) -> None:
