@@ -270,6 +270,51 @@ class Adapters(AdapterServiceServicer):
         version = types_pb2.Version(name=request.name, state=types_pb2.VERSION_STATE_RETIRED)
         return adapters_pb2.RetireVersionResponse(version=version, event_id="19-0")
 
+    def ListVersions(
+        self, request: adapters_pb2.ListVersionsRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.ListVersionsResponse:
+        version = types_pb2.Version(
+            adapter=request.parent.removeprefix("adapters/"),
+            version=7,
+            digest=DIGEST,
+            state=types_pb2.VERSION_STATE_PUBLISHED,
+            max_rank=8,
+            weights_bytes=1024,
+            labels={"team": "a"},
+        )
+        return adapters_pb2.ListVersionsResponse(versions=[version])
+
+    def RestoreVersion(
+        self, request: adapters_pb2.RestoreVersionRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.RestoreVersionResponse:
+        return adapters_pb2.RestoreVersionResponse(event_id="21-0")
+
+    def DeleteVersion(
+        self, request: adapters_pb2.DeleteVersionRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.DeleteVersionResponse:
+        self.state.note(request, context)
+        return adapters_pb2.DeleteVersionResponse(event_id="22-0")
+
+    def DeleteAlias(
+        self, request: adapters_pb2.DeleteAliasRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.DeleteAliasResponse:
+        return adapters_pb2.DeleteAliasResponse(event_id="23-0")
+
+    def RollbackAlias(
+        self, request: adapters_pb2.RollbackAliasRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.RollbackAliasResponse:
+        _, adapter, _, alias = request.name.split("/")
+        moved = types_pb2.Alias(
+            adapter=adapter, alias=alias, version=6, generation=5, previous_version=7
+        )
+        return adapters_pb2.RollbackAliasResponse(alias=moved, event_id="24-0")
+
+    def ListAliases(
+        self, request: adapters_pb2.ListAliasesRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.ListAliasesResponse:
+        alias = types_pb2.Alias(adapter="support", alias="latest", version=7, generation=3)
+        return adapters_pb2.ListAliasesResponse(aliases=[alias])
+
     def WatchAdapters(
         self, request: adapters_pb2.WatchAdaptersRequest, context: grpc.ServicerContext
     ) -> Iterator[adapters_pb2.WatchAdaptersResponse]:
@@ -292,6 +337,12 @@ class Jobs(JobServiceServicer):
         size = len(self.state.blobs[request.digest])
         dataset = jobs_pb2.Dataset(name="datasets/d1", digest=request.digest, size_bytes=size)
         return jobs_pb2.CreateDatasetResponse(dataset=dataset)
+
+    def ListDatasets(
+        self, request: jobs_pb2.ListDatasetsRequest, context: grpc.ServicerContext
+    ) -> jobs_pb2.ListDatasetsResponse:
+        dataset = jobs_pb2.Dataset(name="datasets/d1", digest=DIGEST, num_rows=3, size_bytes=9)
+        return jobs_pb2.ListDatasetsResponse(datasets=[dataset])
 
     def CreateJob(
         self, request: jobs_pb2.CreateJobRequest, context: grpc.ServicerContext

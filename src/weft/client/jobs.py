@@ -44,8 +44,8 @@ class JobCalls(Calls):
         request = jobs_pb2.GetJobRequest(name=resource_name("jobs", name))
         return (await self.call(request, jobs_pb2.GetJobResponse)).job
 
-    async def jobs(self, *, states: Iterable[jobs_pb2.JobState] = ()) -> list[jobs_pb2.Job]:
-        """List jobs in one of the states, or all; the newest first."""
+    async def jobs(self, *, states: Iterable[jobs_pb2.JobState | str] = ()) -> list[jobs_pb2.Job]:
+        """List jobs in one of the states, given by value or name, or all; the newest first."""
         request = jobs_pb2.ListJobsRequest(states=states)
         return list((await self.collect(request, jobs_pb2.ListJobsResponse)).jobs)
 

@@ -1,0 +1,183 @@
+"""`weft generate`: one answer as it comes, or the answers of several models side by side."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import click
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from weft.client import Answer, AsyncClient, Sampling, Stopping, WeftError, system, user
+from weft.client.generation import generate_request
+from weft.protos.v1.inference_pb2 import GenerateRequest, GenerateResponse
+
+from .session import Session, SessionCommand
+from .terminal import document_of, short
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One model's request and its answer so far."""
+
+    request: GenerateRequest
+    answer: Answer = field(default_factory=Answer)
+
+    @property
+    def name(self) -> str:
+        return self.request.model
+
+
+@click.command(cls=SessionCommand)
+@click.argument("model")
+@click.argument("prompt", default="-", metavar="[PROMPT|-]")
+@click.option("--vs", multiple=True, metavar="REF", help="Another model beside it; repeatable.")
+@click.option("--system", "system_text", metavar="TEXT", help="System message before the prompt.")
+@click.option("--text", "is_text", is_flag=True, help="Send the prompt without a chat template.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Longest completion.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="0 is greedy.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
+@click.option("--top-k", type=click.IntRange(1))
+@click.option("--min-p", type=click.FloatRange(0, 1))
+@click.option("--seed", type=click.IntRange(0), help="Repeats an answer.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
+@click.option("--logprobs", type=click.IntRange(0, 20), help="Show so many alternatives.")
+@click.pass_obj
+def generate(
+    session: Session,
+    model: str,
+    prompt: str,
+    vs: tuple[str, ...],
+    system_text: str | None,
+    is_text: bool,
+    max_tokens: int | None,
+    temperature: float | None,
+    top_p: float | None,
+    top_k: int | None,
+    min_p: float | None,
+    seed: int | None,
+    stop: tuple[str, ...],
+    logprobs: int | None,
+) -> None:
+    """Stream the answer of MODEL to PROMPT, which - or nothing reads from standard input.
+
+    MODEL is the base's name, adapter, adapter:alias, adapter@version or sha256:….
+    """
+    if is_text and system_text is not None:
+        raise click.UsageError("--text sends no chat, so it takes no --system")
+    prompt = sys.stdin.read() if prompt == "-" else prompt
+    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+    whole = generate_request("", text="", sampling=sampling)
+    whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop))
+    if logprobs is not None:
+        whole.logprobs = logprobs
+    if is_text:
+        whole.text = prompt
+    else:
+        opening = [] if system_text is None else [system(system_text)]
+        whole.chat.messages.extend([*opening, user(prompt)])
+    lanes = [Lane(for_model(whole, name)) for name in (model, *vs)]
+    asyncio.run(show(session, lanes))
+
+
+def for_model(request: GenerateRequest, model: str) -> GenerateRequest:
+    copy = GenerateRequest(model=model)
+    copy.MergeFrom(request)
+    copy.model = model
+    return copy
+
+
+async def show(session: Session, lanes: list[Lane]) -> None:
+    """Stream every lane at once, in the way that suits where it goes."""
+    async with session.async_client() as weft:
+        if session.terminal.json:
+            await stream_all(weft, lanes, print_json)
+        elif len(lanes) == 1:
+            await stream_all(weft, lanes, print_text)
+            click.echo()
+        elif sys.stdout.isatty():
+            with Live(side_by_side(lanes), vertical_overflow="visible") as live:
+                await stream_all(weft, lanes, lambda *_: live.update(side_by_side(lanes)))
+        else:
+            await stream_all(weft, lanes, lambda *_: None)
+            for lane in lanes:
+                click.echo(f"{lane.name}:\n{lane.answer.text}\n")
+    if not session.terminal.json:
+        for lane in lanes:
+            print_logprobs(lane)
+            if session.terminal.shows_progress:
+                session.terminal.note(summary(lane))
+
+
+async def stream_all(
+    weft: AsyncClient, lanes: list[Lane], on_response: Callable[[Lane, GenerateResponse], None]
+) -> None:
+    """Stream the lanes side by side; the first failure ends them all.
+
+    Raises:
+        WeftError: That failure.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for lane in lanes:
+                tasks.create_task(stream_one(weft, lane, on_response))
+    except* WeftError as failures:
+        failure = failures.exceptions[0]
+        assert isinstance(failure, WeftError)
+        raise failure from None
+
+
+async def stream_one(
+    weft: AsyncClient, lane: Lane, on_response: Callable[[Lane, GenerateResponse], None]
+) -> None:
+    async with aclosing(weft.stream(lane.request, GenerateResponse)) as responses:
+        async for response in responses:
+            lane.answer.add(response)
+            on_response(lane, response)
+
+
+def print_json(lane: Lane, response: GenerateResponse) -> None:
+    line = {"model": lane.name, **document_of(response)}
+    click.echo(json.dumps(line, ensure_ascii=False))
+
+
+def print_text(lane: Lane, response: GenerateResponse) -> None:
+    if response.HasField("chunk"):
+        click.echo(response.chunk.text, nl=False)
+        sys.stdout.flush()
+
+
+def side_by_side(lanes: list[Lane]) -> Table:
+    table = Table.grid(expand=True, padding=(0, 2))
+    for _ in lanes:
+        table.add_column(ratio=1, overflow="fold")
+    table.add_row(*(Text(lane.name, style="bold") for lane in lanes))
+    table.add_row(*(Text(lane.answer.text) for lane in lanes))
+    return table
+
+
+def print_logprobs(lane: Lane) -> None:
+    """One line per token: its logarithm of probability and itself, then its alternatives."""
+    for completion in lane.answer.completions.values():
+        for token in completion.logprobs:
+            shown = [token.chosen, *token.alternatives]
+            click.echo(
+                "  ".join(
+                    f"{one.logprob:8.4f} {one.token.decode(errors='replace')!r}" for one in shown
+                )
+            )
+
+
+def summary(lane: Lane) -> str:
+    resolved, usage = lane.answer.resolved, lane.answer.usage
+    if resolved is None or usage is None:
+        return lane.name
+    rate = 1000 * usage.generated_tokens / usage.decode_ms if usage.decode_ms else 0.0
+    return (
+        f"{resolved.model} {short(resolved.digest)}  {usage.prompt_tokens} + "
+        f"{usage.generated_tokens} tokens  {rate:.1f} tokens/s  load {usage.load_ms:.0f} ms"
+    )

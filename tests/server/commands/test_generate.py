@@ -1,0 +1,92 @@
+"""`weft generate`."""
+
+import pytest
+
+from tests.client.service import State
+from weft.protos.v1.inference_pb2 import GenerateRequest
+from weft.server.commands.generate import Lane, side_by_side
+
+from .conftest import Weft
+
+
+def requests_in(state: State) -> list[GenerateRequest]:
+    return [request for request in state.requests if isinstance(request, GenerateRequest)]
+
+
+def test_the_answer_streams_to_the_terminal(weft: Weft) -> None:
+    ended = weft("generate", "support", "one two", "--text")
+    assert (ended.code, ended.out, ended.err) == (0, "one two \n", "")
+
+
+def test_a_prompt_is_a_chat_with_its_system_message(weft: Weft, state: State) -> None:
+    weft("generate", "support", "Hello", "--system", "Be brief.")
+    [request] = requests_in(state)
+    turns = [(message.role, message.content) for message in request.chat.messages]
+    assert turns == [("system", "Be brief."), ("user", "Hello")]
+
+
+@pytest.mark.parametrize("prompt", [["-"], []])
+def test_a_prompt_can_come_from_standard_input(weft: Weft, prompt: list[str]) -> None:
+    assert weft("generate", "support", *prompt, stdin="piped").out == "piped \n"
+
+
+def test_options_reach_the_request(weft: Weft, state: State) -> None:
+    weft(
+        *("generate", "support", "x", "--temperature", "0", "--top-p", "0.5", "--top-k", "3"),
+        *("--min-p", "0.1", "--seed", "7", "--max-tokens", "9", "--stop", ".", "--stop", "!"),
+        *("--logprobs", "2"),
+    )
+    [request] = requests_in(state)
+    sampling = request.sampling
+    assert sampling.HasField("temperature")
+    assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (0.5, 3, 0.1, 7)
+    assert (request.stopping.max_tokens, list(request.stopping.stop)) == (9, [".", "!"])
+    assert request.logprobs == 2
+
+
+def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> None:
+    weft("generate", "support", "x")
+    [request] = requests_in(state)
+    assert not request.sampling.ListFields()
+    assert not request.stopping.ListFields()
+    assert not request.HasField("logprobs")
+
+
+def test_several_models_answer_the_same_prompt(weft: Weft, state: State) -> None:
+    ended = weft("generate", "base", "hi", "--vs", "support", "--vs", "sales@2")
+    assert ended.out == "base:\nhi \n\nsupport:\nhi \n\nsales@2:\nhi \n\n"
+    assert sorted(request.model for request in requests_in(state)) == ["base", "sales@2", "support"]
+
+
+def test_json_is_a_line_per_message(weft: Weft) -> None:
+    lines = weft("generate", "base", "hi", "--vs", "support", "--output", "json").documents
+    for model in ("base", "support"):
+        events = [next(iter(line.keys() - {"model"})) for line in lines if line["model"] == model]
+        assert events == ["resolved", "chunk", "finished", "usage"]
+
+
+def test_an_unknown_model_is_not_found(weft: Weft) -> None:
+    ended = weft("generate", "nobody", "hi")
+    assert (ended.code, ended.err) == (3, "weft: MODEL_NOT_FOUND: no model 'nobody'\n")
+
+
+def test_one_failure_among_several_is_the_failure(weft: Weft) -> None:
+    assert weft("generate", "endless", "hi", "--vs", "busy").code == 8
+
+
+def test_a_text_prompt_has_no_system_message(weft: Weft) -> None:
+    assert weft("generate", "m", "x", "--text", "--system", "y").code == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--temperature", "3"], ["--top-p", "0"], ["--max-tokens", "0"], ["--logprobs", "21"]],
+)
+def test_a_value_out_of_range_is_a_usage_error(weft: Weft, option: list[str]) -> None:
+    assert weft("generate", "m", "x", *option).code == 2
+
+
+def test_side_by_side_has_a_column_per_model() -> None:
+    table = side_by_side([Lane(GenerateRequest(model=name)) for name in ("base", "support")])
+    assert len(table.columns) == 2
+    assert table.row_count == 2
