@@ -143,6 +143,9 @@ def run(arguments: Sequence[str]) -> Exit | int:
     except FileExistsError as error:
         report("ALREADY_EXISTS", str(error), [])
         return Exit.CONFLICT
+    except FileNotFoundError as error:
+        report("REQUEST_INVALID", f"no file {error.filename}", [])
+        return Exit.USAGE
     return code if isinstance(code, int) else Exit.DONE
 
 

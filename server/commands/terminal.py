@@ -11,7 +11,7 @@ import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from weft.client import Progress as Done
 from weft.client.transfer import OnProgress, ignore
@@ -46,14 +46,23 @@ class Terminal:
         if not self.shows_progress:
             yield ignore
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[shown]}"),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bars:
             tasks: dict[str, TaskID] = {}
 
             def draw(progress: Done) -> None:
                 if progress.what not in tasks:
-                    tasks[progress.what] = bars.add_task(progress.what, total=progress.total)
-                bars.update(tasks[progress.what], completed=progress.done)
+                    tasks[progress.what] = bars.add_task(progress.what, total=None, shown="")
+                bars.update(
+                    tasks[progress.what],
+                    completed=progress.done,
+                    total=progress.total,
+                    shown="" if progress.total == 1 else size(progress.done),
+                )
 
             yield draw
 

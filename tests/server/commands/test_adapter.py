@@ -52,6 +52,13 @@ def test_what_cannot_be_meant_is_a_usage_error(weft: Weft, arguments: list[str])
     assert weft("adapter", *arguments, *folder).code == 2
 
 
+def test_a_folder_without_safetensors_is_no_adapter(weft: Weft, adapter: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    weights.rename(adapter / "adapter_model.bin")
+    ended = weft("adapter", "publish", "a", adapter)
+    assert (ended.code, str(weights) in ended.err) == (2, True)
+
+
 def test_a_label_is_a_pair(weft: Weft, adapter: Path) -> None:
     assert weft("adapter", "publish", "a", adapter, "--label", "team").code == 2
 
