@@ -163,7 +163,7 @@ def _shrink_tile(
     b_v = tl.zeros([BLOCK_T, BLOCK_R], dtype=tl.float32)
     for k in range(k_begin, k_end, BLOCK_K):
         o_k = k + tl.arange(0, BLOCK_K)
-        m_k = o_k < k_end
+        m_k = o_k < K
         # [BLOCK_T, BLOCK_K]
         m_x = m_t[:, None] & m_k[None, :]
         b_x = tl.load(x_ptr + o_x[:, None] + o_k[None, :], mask=m_x, other=0.0)

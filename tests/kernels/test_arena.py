@@ -164,8 +164,25 @@ def test_lora_equals_merged_weights(run: Run) -> None:
         assert_near(f"row {row}", y_TN[row], want, tolerance=run.tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:(invalid value|overflow) encountered:RuntimeWarning")
 @pytest.mark.parametrize("run", RUNS)
-def test_rewritten_row_answers_at_once(run: Run) -> None:
+def test_adapter_that_overflows_reaches_no_row_of_another(run: Run) -> None:
+    """Every row meets the A of slot 1, and 0 * inf is NaN."""
+    loader = Loader(run.dtype, num_elements=200_000, num_slots=2, device=run.device)
+    loader.load(0, {QKV: adapter(3)[QKV]})
+    huge = [Pair(pair.a_RK * 1e38, pair.b_RN) for pair in adapter(5)[QKV]]
+    loader.load(1, {QKV: huge})
+    x_TK = run.random(4, 96, seed=12).abs() * 100
+    got = x_TK.new_zeros(4, 128)
+    run.add_lora(got, x_TK, run.group(np.array([0, 1, 0, 1], np.int32)), loader.arena, QKV)
+    want = run.delta(x_TK, np.full(4, 3, np.int32), QKV)
+    assert not got[[1, 3]].isfinite().all()
+    assert_near("rows of slot 0", got[[0, 2]], want[[0, 2]], tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("change", ["rewrite", "clear"])
+def test_changed_row_answers_at_once(run: Run, change: str) -> None:
     loader = Loader(run.dtype, num_elements=200_000, num_slots=3, device=run.device)
     for slot in range(3):
         loader.load(slot, {QKV: adapter(slot)[QKV]})
@@ -174,15 +191,17 @@ def test_rewritten_row_answers_at_once(run: Run) -> None:
     before = x_TK.new_zeros(4, 128)
     run.add_lora(before, x_TK, segments, loader.arena, QKV)
 
-    loader.load(1, {QKV: adapter(1, seed=1)[QKV]})
-    loader.arena.clear_row(2)
+    if change == "rewrite":
+        loader.load(1, {QKV: adapter(1, seed=1)[QKV]})
+    else:
+        loader.arena.clear_row(1)
 
     after, want = x_TK.new_zeros(4, 128), x_TK.new_zeros(4, 128)
     run.add_lora(after, x_TK, segments, loader.arena, QKV)
     by_definition(want, x_TK, segments, loader.arena, QKV)
     assert_near("after", after, want, tolerance=run.tolerance)
     assert not torch.equal(after[1], before[1])
-    assert not after[2].any()
+    assert after[1].any() == (change == "rewrite")
 
 
 def small_arena() -> Arena:

@@ -123,6 +123,7 @@ def test_set_larger_than_the_limit_stays_while_it_is_in_use() -> None:
     assert torch.equal(bench.delta(segments), before)
 
 
+@torch.inference_mode()
 def test_single_adapter_is_read_in_place() -> None:
     bench = Bench()
     segments = group_rows(slots_by_law("identical", 4))
