@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from weft.client import AsyncClient, Client, WeftError
-from weft.client.calls import CALL_TIMEOUT_S
+from weft.client.calls import CALL_TIMEOUT_S, event_order
 from weft.protos.v1 import adapters_pb2, inference_pb2, jobs_pb2
 
 from .service import State
@@ -52,6 +52,18 @@ def test_what_was_changed_is_seen_by_the_next_call(
     assert seen_after(weft.set_alias("support", "prod", 7)) == "18-0"
     assert seen_after(weft.retire("support@6")) == "19-0"
     assert seen_after(weft.job("j1")) == "20-0"
+
+
+def test_an_old_event_does_not_hide_a_newer_one(weft: Client, state: State) -> None:
+    weft.job("j1")
+    weft.set_alias("support", "prod", 7)
+    weft.models()
+    assert state.metadata[-1]["x-weft-after"] == "20-0"
+
+
+@pytest.mark.parametrize(("older", "newer"), [("", "1-0"), ("9-0", "10-0"), ("5-9", "5-10")])
+def test_events_are_ordered_by_number(older: str, newer: str) -> None:
+    assert event_order(older) < event_order(newer)
 
 
 def test_a_client_that_changed_nothing_waits_for_nothing(weft: Client, state: State) -> None:

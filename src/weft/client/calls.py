@@ -48,6 +48,11 @@ def caused_event(response: Message) -> str:
     return text_in(response, "event_id")
 
 
+def event_order(event_id: str) -> tuple[int, ...]:
+    """Order events as the registry does: by time and number. No event comes first."""
+    return tuple(int(part) for part in event_id.split("-")) if event_id else ()
+
+
 async def persist(attempt: Callable[[], Coroutine[object, None, T]]) -> T:
     """Make an attempt again while it fails for reasons that pass."""
     for _ in range(ATTEMPTS - 1):
@@ -94,7 +99,7 @@ class Calls:
         call = self._call(type(request), answer, CALL_TIMEOUT_S)
         with weft_errors():
             response = await self._transport.unary(call, request)
-        self._after = caused_event(response) or self._after
+        self._note(response)
         return response
 
     async def stream(self, request: Message, answer: type[R]) -> AsyncGenerator[R, None]:
@@ -104,8 +109,12 @@ class Calls:
         with weft_errors():
             async with aclosing(self._transport.stream(call, request)) as responses:
                 async for response in responses:
-                    self._after = caused_event(response) or self._after
+                    self._note(response)
                     yield response
+
+    def _note(self, response: Message) -> None:
+        """Remember the newest event; a job that is watched again tells of an old one."""
+        self._after = max(self._after, caused_event(response), key=event_order)
 
     async def collect(self, request: Message, answer: type[R]) -> R:
         """Ask for one page after another, and answer them as one."""
