@@ -19,6 +19,8 @@ HOLDERS = META + "holders"  # set: who holds leases
 PINS = META + "pins"  # hash: digest → tier that it must stay in
 BLOBS = META + "blobs"  # zset: digest of every recorded blob → when somebody last asked for it
 
+MANIFESTS = META + "manifests"  # zset: adapter digest that has a manifest → when it was recorded
+
 LEASE_PREFIX = META + "lease:"
 OWN_PREFIX = META + "own:"
 USED_PREFIX = META + "used:"

@@ -4,18 +4,16 @@ A script sees its keys as `K.name` and its arguments as `A.name`, and answers `{
 `{class of an error, JSON of its message and metadata}`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 import redis.asyncio
 
 from . import errors
+from .digest import Json as Json
 
 FOLDER = Path(__file__).parent / "scripts"
-
-Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 
 class Script:

@@ -87,11 +87,17 @@ class Registry:
             "refs": keys.refs(image_digest),
             "manifest": keys.manifest(digest),
             "images": keys.images(digest),
+            "manifests": keys.MANIFESTS,
         }
         text = msgspec.json.encode(manifest).decode()
         await self._record_adapter(
             recorded, digest=digest, manifest=text, layout=layout_id, image=image_digest
         )
+
+    async def find_recorded(self, *, before_ms: int) -> list[str]:
+        """List the adapter digests that were recorded before a time, named or not."""
+        found = await self._redis.zrangebyscore(keys.MANIFESTS, 0, before_ms)
+        return [digest.decode() for digest in codec.raw_strings(found)]
 
     async def forget_adapter(self, digest: str) -> tuple[str, ...]:
         """Drop manifest and images of a digest that nothing names; answer the images' blobs."""
@@ -101,6 +107,7 @@ class Registry:
             "named_by": keys.named_by(digest),
             "manifest": keys.manifest(digest),
             "images": keys.images(digest),
+            "manifests": keys.MANIFESTS,
             "holders": keys.HOLDERS,
         }
         dropped |= {f"refs_{image}": keys.refs(image) for image in images}

@@ -3,7 +3,7 @@ if redis.call('EXISTS', K.blob) == 0 then
   return refuse('BlobNotFound', 'the image is not in the store')
 end
 redis.call('SET', K.manifest, A.manifest)
-local before = redis.call('HGET', K.images, A.layout)
 redis.call('HSET', K.images, A.layout, A.image)
+redis.call('ZADD', K.manifests, whole(now_ms()), A.digest)
 redis.call('SADD', K.refs, 'img:' .. A.digest)
-return answer({before = before or ''})
+return answer({})
