@@ -1,20 +1,21 @@
 """Jobs as their owners see them: create, read, cancel, watch. Workers' side: `job_queue`."""
 
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 import redis.asyncio
 
 from . import codec, keys
-from .errors import JobNotFound
+from .catalogue import Catalogue
+from .errors import AdapterNotFound, JobNotFound
 from .job_codec import decode_event, decode_job, encode
 from .job_news import JobNews
-from .job_records import Job, JobEvent, JobSpec, JobState
+from .job_records import Job, JobEvent, JobSpec, JobState, PublishPolicy
 from .lua import Script
 from .options import read_options
-from .records import Call
+from .records import AliasMove, Call
 from .registry import fingerprint_of
 
 PAGE = 100
@@ -33,6 +34,7 @@ class Jobs:
 
     def __init__(self, redis: redis.asyncio.Redis, *, max_rank: int = 256) -> None:
         self._redis = redis
+        self._catalogue = Catalogue(redis)
         self._max_rank = max_rank
         self._create = Script(redis, "job", "create_job")
         self._cancel = Script(redis, "job", "cancel_job")
@@ -47,24 +49,41 @@ class Jobs:
             RequestConflict: The request id was used for something else.
         """
         read_options(spec.options, max_rank=self._max_rank)
+        stored = replace(spec, publish=await self._fix_aliases(call.tenant, spec.publish))
         job_id = uuid.uuid4().hex[:16]
         named = job_keys(call.tenant, job_id) | {
             "request": keys.request(call.tenant, call.request_id or uuid.uuid4().hex),
             "datasets": keys.datasets(call.tenant),
             "jobs": keys.jobs(call.tenant),
         }
-        text = encode(spec)
         reply = await self._create(
             named,
             tenant=call.tenant,
             id=job_id,
-            fingerprint=fingerprint_of({"create_job": text}),
-            spec=text,
+            fingerprint=fingerprint_of({"create_job": encode(spec)}),
+            spec=encode(stored),
             queues=keys.queue(spec.base_digest, ""),
             datasets=[spec.train] if spec.eval is None else [spec.train, spec.eval],
             **{"class": spec.queue.value},
         )
         return await self.get(call.tenant, msgspec.json.decode(reply)["id"])
+
+    async def _fix_aliases(self, tenant: str, policy: PublishPolicy) -> PublishPolicy:
+        """Note where the aliases stand, so that who moves one before the job ends wins."""
+        if policy.adapter is None:
+            return policy
+        try:
+            aliases = await self._catalogue.list_aliases(tenant, policy.adapter)
+        except AdapterNotFound:
+            aliases = ()
+        known = {alias.name: alias.generation for alias in aliases}
+        moves = tuple(
+            move
+            if move.expected_generation is not None
+            else AliasMove(move.name, known.get(move.name, 0))
+            for move in policy.aliases
+        )
+        return replace(policy, aliases=moves)
 
     async def get(self, tenant: str, job_id: str) -> Job:
         """
@@ -141,7 +160,7 @@ class Jobs:
 
     async def watch(
         self, tenant: str, job_id: str, *, news: JobNews, cursor: str = "0"
-    ) -> AsyncIterator[JobEvent]:
+    ) -> AsyncGenerator[JobEvent, None]:
         """Replay the events after a cursor, then follow; ends after the one of a final state.
 
         Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 MIB = 1024**2
 GIB = 1024**3
+DEFAULT_ARENA_BYTES = {"cpu": 512 * MIB, "cuda": 8 * GIB}
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
 RESERVED_NAMES = ("sha256", "shared")

@@ -20,6 +20,8 @@ import torch
 from weft.server.config import DataDir
 from weft.server.embedded_redis import redis_command
 
+from .running import Server, running_server
+
 torch.set_num_threads(1)
 
 
@@ -67,3 +69,10 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .tiny import save_tiny_model
 
     return save_tiny_model("llama", tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def server(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server of the tiny Llama, shared by tests that leave it as they found it."""
+    with running_server(tiny_llama, tmp_path_factory.mktemp("server")) as running:
+        yield running

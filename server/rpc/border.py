@@ -5,13 +5,14 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from weft.adapters.errors import Unsupported
 from weft.server import metrics
 from weft.server.errors import CredentialsInvalid, CredentialsMissing, DeadlineExceeded
 
@@ -25,7 +26,8 @@ Unary = Callable[[Message, Context], Awaitable[Message]]
 Streaming = Callable[[Message, Context], AsyncIterator[Message]]
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Handler = grpc.RpcMethodHandler[Request, Response]
+if TYPE_CHECKING:  # generic in its stub only
+    Handler = grpc.RpcMethodHandler[Request, Response]
 
 ROLES = {
     "weft.v1.InferenceService": "infer",
@@ -70,10 +72,10 @@ class Border(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self,
         continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[Handler[Request, Response] | None]
+            [grpc.HandlerCallDetails], Awaitable["Handler[Request, Response] | None"]
         ],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler[Request, Response] | None:
+    ) -> "Handler[Request, Response] | None":
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
         if handler is None or not method.startswith("/weft."):
@@ -132,6 +134,9 @@ class Border(grpc.aio.ServerInterceptor):
 
 async def _refuse(error: Exception, method: str, context: Context) -> NoReturn:
     """End the call with the error's status; what is unforeseen goes to the log under an id."""
+    if isinstance(error, NotImplementedError):  # what the generated servicer raises
+        name = method.rpartition("/")[2]
+        error = Unsupported(f"{name} is not served by this server", field=name)
     error_id = uuid.uuid4().hex[:12]
     if row_of(error).reason == "INTERNAL":
         logger.error("%s failed, error %s", method, error_id, exc_info=error)

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from weft.adapters.admission import Candidate
 from weft.adapters.errors import AdapterError, Refused, Violation
 from weft.server import metrics
 from weft.server.channel import (
@@ -134,9 +135,7 @@ class EngineLink:
         if self.welcome is not None:
             self._outbox.put_nowait(Abort(stream=number))
 
-    async def probe(
-        self, digest: str, *, image: Path, config: Path, weights: Path, allow_no_effect: bool
-    ) -> Probed:
+    async def probe(self, candidate: Candidate) -> Probed:
         """Let the engine try an adapter; raise Refused with what it finds wrong."""
         self.require_engine()
         number = next(self._numbers)
@@ -145,11 +144,11 @@ class EngineLink:
         self._outbox.put_nowait(
             Probe(
                 probe=number,
-                digest=digest,
-                image=str(image),
-                config=str(config),
-                weights=str(weights),
-                allow_no_effect=allow_no_effect,
+                digest=candidate.digest,
+                image=str(candidate.image_path),
+                config=str(candidate.config_path),
+                weights=str(candidate.weights_path),
+                allow_no_effect=candidate.allow_no_effect,
             )
         )
         try:

@@ -13,6 +13,7 @@ MAX_REQUEST_ID = 64
 MAX_LABELS = 32
 MAX_LABEL_KEY_BYTES = 63
 MAX_LABEL_VALUE_BYTES = 255
+MAX_DISPLAY_NAME_BYTES = 255
 MAX_REASON_BYTES = 255
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -42,24 +43,35 @@ def read_page_size(value: int) -> int:
 
 
 def read_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Check labels of an adapter, a version or a job; raise RequestInvalid."""
+    """Check labels of an adapter, a version or a data set; raise RequestInvalid."""
     findings = Findings()
-    findings.check(len(labels) <= MAX_LABELS, "labels", len(labels), f"at most {MAX_LABELS}")
+    check_labels("labels", labels, findings)
+    findings.done()
+    return dict(labels)
+
+
+def check_labels(field: str, labels: Mapping[str, str], findings: Findings) -> None:
+    findings.check(len(labels) <= MAX_LABELS, field, len(labels), f"at most {MAX_LABELS}")
     for key, value in labels.items():
         findings.check(
             1 <= len(key.encode()) <= MAX_LABEL_KEY_BYTES,
-            "labels",
+            field,
             key,
             f"a key of 1 to {MAX_LABEL_KEY_BYTES} bytes",
         )
         findings.check(
             len(value.encode()) <= MAX_LABEL_VALUE_BYTES,
-            f"labels.{key}",
+            f"{field}.{key}",
             value,
             f"at most {MAX_LABEL_VALUE_BYTES} bytes",
         )
-    findings.done()
-    return dict(labels)
+
+
+def check_display_name(field: str, name: str, findings: Findings) -> None:
+    size = len(name.encode())
+    findings.check(
+        size <= MAX_DISPLAY_NAME_BYTES, field, name, f"at most {MAX_DISPLAY_NAME_BYTES} bytes"
+    )
 
 
 def read_name(pattern: str, name: str) -> list[str]:

@@ -122,11 +122,11 @@ def status_of(error: Exception, *, error_id: str) -> status_pb2.Status:
     if row.retry_s is not None:
         delay = duration_pb2.Duration(nanos=0, seconds=int(row.retry_s))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=row.code.value[0], message=text, details=map(_packed, details))
+    return status_pb2.Status(code=row.code.value[0], message=text, details=map(packed, details))
 
 
 def _bad_request(violations: Iterable[tuple[str, str, str]]) -> error_details_pb2.BadRequest:
-    """Field, description and (for an adapter) admission code of every violation."""
+    """Field, description and (for an adapter) admission code of every violation that fits."""
     return error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
@@ -137,7 +137,7 @@ def _bad_request(violations: Iterable[tuple[str, str, str]]) -> error_details_pb
     )
 
 
-def _packed(detail: message.Message) -> any_pb2.Any:
+def packed(detail: message.Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
     return packed

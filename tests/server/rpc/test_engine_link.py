@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.adapters.admission import Candidate
 from weft.adapters.errors import ContentCorrupt, Refused
 from weft.server.channel import (
     BUILD,
@@ -204,9 +205,7 @@ async def test_images_are_brought_or_the_reason_is_said(engine: Engine, link: En
 
 async def probe(link: EngineLink) -> Probed:
     path = Path("/p")
-    return await link.probe(
-        "sha256:a", image=path, config=path, weights=path, allow_no_effect=False
-    )
+    return await link.probe(Candidate("sha256:a", path, path, path, allow_no_effect=False))
 
 
 async def test_what_a_probe_finds_refuses_the_adapter(engine: Engine, link: EngineLink) -> None:

@@ -1,0 +1,218 @@
+"""InferenceService: generate, tokenize, and what can be named."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from weft.adapters.errors import ModelNotFound
+from weft.adapters.sites import BaseFacts
+from weft.protos.v1 import inference_pb2, inference_pb2_grpc, types_pb2
+from weft.server import metrics
+from weft.server.channel import Submit
+from weft.server.errors import Cancelled
+
+from .auth import CALLER, Caller
+from .border import Context, time_left_s
+from .engine_link import EngineLink
+from .fields import read_page_size
+from .generation import Generation, longest_completion
+from .prompts import Prompt, Tokenizer
+from .requests import Defaults, Plan, read_generate, read_tokenize
+from .status import row_of
+from .targets import Target, Targets
+
+logger = logging.getLogger("weft.request")
+
+
+class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
+    """Serves the base and every adapter that the caller may name."""
+
+    def __init__(
+        self,
+        *,
+        facts: BaseFacts,
+        tokenizer: Tokenizer,
+        defaults: Defaults,
+        targets: Targets,
+        link: EngineLink,
+        max_request_s: float,
+    ) -> None:
+        self._facts = facts
+        self._tokenizer = tokenizer
+        self._defaults = defaults
+        self._targets = targets
+        self._link = link
+        self._max_request_s = max_request_s
+
+    async def Generate(
+        self, request: inference_pb2.GenerateRequest, context: Context
+    ) -> AsyncIterator[inference_pb2.GenerateResponse]:
+        caller = CALLER.get()
+        began = time.monotonic()
+        plan = read_generate(request, self._defaults, vocab_size=self._facts.vocab_size)
+        target = await self._targets.resolve(caller, request.model, context)
+        generation = Generation(plan, self._tokenizer)
+        reason = "INTERNAL"
+        try:
+            prompt = await self._prompt(request)
+            welcome = self._link.require_engine()
+            max_tokens = longest_completion(
+                plan, prompt_tokens=len(prompt.tokens), max_context=welcome.max_context
+            )
+            deadline = began + time_left_s(context, cap_s=self._max_request_s)
+            await context.send_initial_metadata((("x-weft-digest", target.digest),))
+            yield inference_pb2.GenerateResponse(resolved=self._resolved(target, plan))
+
+            def submit(number: int) -> Submit:
+                return Submit(
+                    stream=number,
+                    digest=target.adapter_digest,
+                    tokens=prompt.tokens,
+                    sampling=plan.sampling,
+                    max_tokens=max_tokens,
+                    stop_tokens=plan.stop_tokens,
+                    salt=caller.tenant,
+                    logprobs=plan.logprobs,
+                    deadline=deadline,
+                )
+
+            async with aclosing(generation.run(self._link, submit)) as responses:
+                async for response in responses:
+                    yield response
+            reason = generation.outcome.reason
+        except Exception as error:
+            reason = row_of(error).reason
+            raise
+        except BaseException:
+            reason = row_of(Cancelled("")).reason
+            raise
+        finally:
+            self._account(caller, target, plan, generation, reason, peer=context.peer())
+
+    async def Tokenize(
+        self, request: inference_pb2.TokenizeRequest, context: Context
+    ) -> inference_pb2.TokenizeResponse:
+        read_tokenize(request)
+        target = await self._targets.resolve(CALLER.get(), request.model, context)
+        prompt = await self._prompt(request)
+        return inference_pb2.TokenizeResponse(
+            resolved=self._resolved(target, None),
+            token_ids=prompt.tokens,
+            tokens=map(self._tokenizer.token_bytes, prompt.tokens),
+            text=prompt.text,
+            max_context=self._facts.max_context,
+        )
+
+    async def ListModels(
+        self, request: inference_pb2.ListModelsRequest, context: Context
+    ) -> inference_pb2.ListModelsResponse:
+        size = read_page_size(request.page_size)
+        found = self._targets.list(CALLER.get(), all_versions=request.all_versions)
+        after = request.page_token
+        page = [target for target in found if target.model > after][: size + 1]
+        if not after:
+            page = [self._targets.base(), *page[:size]]
+        return inference_pb2.ListModelsResponse(
+            models=[self._model(target) for target in page[:size]],
+            next_page_token=page[size - 1].model if len(page) > size else "",
+        )
+
+    async def GetModel(
+        self, request: inference_pb2.GetModelRequest, context: Context
+    ) -> inference_pb2.GetModelResponse:
+        if not request.model:
+            raise ModelNotFound("an empty reference means no model")
+        target = await self._targets.resolve(CALLER.get(), request.model, context)
+        return inference_pb2.GetModelResponse(model=self._model(target))
+
+    async def _prompt(
+        self, request: inference_pb2.GenerateRequest | inference_pb2.TokenizeRequest
+    ) -> Prompt:
+        if request.HasField("chat"):
+            return await self._tokenizer.encode_chat(request.chat)
+        if request.HasField("text"):
+            return await self._tokenizer.encode_text(request.text)
+        assert isinstance(request, inference_pb2.GenerateRequest)
+        return Prompt("", list(request.tokens.ids))
+
+    def _resolved(self, target: Target, plan: Plan | None) -> types_pb2.ResolvedAdapter:
+        return types_pb2.ResolvedAdapter(
+            model=target.model,
+            adapter=target.adapter,
+            version=target.version,
+            digest=target.digest,
+            base=self._facts.name,
+            base_digest=self._facts.digest,
+            precision=self._facts.dtype,
+            event_id=target.event_id,
+            seed=plan.sampling.seed if plan is not None else 0,
+            request_id=plan.request_id if plan is not None else "",
+        )
+
+    def _model(self, target: Target) -> inference_pb2.Model:
+        is_base = target.adapter_digest is None
+        return inference_pb2.Model(
+            model=target.model,
+            kind=inference_pb2.MODEL_KIND_BASE if is_base else inference_pb2.MODEL_KIND_ADAPTER,
+            digest=target.digest,
+            adapter=target.adapter,
+            version=target.version,
+            aliases=target.aliases,
+            base=self._facts.name,
+            base_digest=self._facts.digest,
+            precision=self._facts.dtype,
+            max_context=self._facts.max_context,
+            state=target.state,
+            created_ms=target.created_ms,
+        )
+
+    def _account(
+        self,
+        caller: Caller,
+        target: Target,
+        plan: Plan,
+        generation: Generation,
+        reason: str,
+        *,
+        peer: str,
+    ) -> None:
+        """Count the call and write its one log line."""
+        outcome, usage = generation.outcome, generation.outcome.usage
+        total_s = generation.elapsed_s()
+        metrics.REQUESTS.labels(caller.tenant, target.model, reason).inc()
+        metrics.REQUEST_TIME.labels(target.model).observe(total_s)
+        metrics.QUEUE_TIME.labels(target.model).observe(usage.queue_ms / 1000)
+        for kind, count in (
+            ("prompt", usage.prompt_tokens),
+            ("cached", usage.cached_tokens),
+            ("generated", outcome.generated_tokens),
+        ):
+            metrics.TOKENS.labels(target.model, kind).inc(count)
+        if outcome.first_token_s is not None:
+            metrics.FIRST_TOKEN_TIME.labels(target.model).observe(outcome.first_token_s)
+        if (token_s := outcome.later_token_s()) is not None:
+            metrics.OUTPUT_TOKEN_TIME.labels(target.model).observe(token_s)
+        fields = {
+            "id": plan.request_id,
+            "tenant": caller.tenant,
+            "model": target.model,
+            "version": target.version,
+            "digest": target.digest,
+            "outcome": reason,
+            "prompt": usage.prompt_tokens,
+            "cached": usage.cached_tokens,
+            "generated": outcome.generated_tokens,
+            "queue_ms": round(usage.queue_ms, 1),
+            "load_ms": round(usage.load_ms, 1),
+            "ttft_ms": _milliseconds(outcome.first_token_s),
+            "tpot_ms": _milliseconds(outcome.later_token_s()),
+            "total_ms": _milliseconds(total_s),
+            "tier": types_pb2.Tier.Name(usage.tier).removeprefix("TIER_").lower(),
+            "peer": peer,
+        }
+        logger.info("request", extra={"fields": fields})
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
