@@ -1,5 +1,6 @@
 """A real `weft serve` with all its processes, for the tests that need the whole of it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-import psutil
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 START_S = 100.0
 STOP_S = 60.0
@@ -67,8 +67,8 @@ def running_server(
         *flags,
     ]
     with (
-        log.open("ab") as stderr,
-        subprocess.Popen(command, stderr=stderr, stdout=stderr) as process,
+        log.open("ab") as file,
+        subprocess.Popen(command, stderr=file, stdout=file, start_new_session=True) as process,
     ):
         server = Server(address, metrics, data_dir, process, log)
         try:
@@ -81,17 +81,12 @@ def running_server(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end; whatever outlives the grace is killed with all its children."""
-    children = (
-        psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    )
+    """Ask the server to end; when it outlives the grace, kill it and all its children."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:
-        for child in children:
-            child.kill()
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -99,10 +94,14 @@ def wait_until_serving(address: str, *, service: str, timeout_s: float, log: Pat
     """Return when the health service says SERVING; raise TimeoutError with the log's end."""
     deadline = time.monotonic() + timeout_s
     with grpc.insecure_channel(address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
         while time.monotonic() < deadline:
             try:
-                answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+                answer = check(health_pb2.HealthCheckRequest(service=service), timeout=2)
             except grpc.RpcError:
                 pass
             else:
