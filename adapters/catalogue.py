@@ -139,7 +139,7 @@ class Catalogue:
         return [name.decode() for name in codec.raw_strings(names)]
 
     async def _read_adapters(self, tenant: str, names: list[str]) -> list[Adapter | None]:
-        pipeline = self._redis.pipeline(transaction=True)
+        pipeline = self._redis.pipeline(transaction=False)  # a full server refuses MULTI
         for name in names:
             pipeline.hgetall(keys.adapter(tenant, name))
             pipeline.hlen(keys.versions(tenant, name))

@@ -191,12 +191,13 @@ class RegistryView:
         """Read what follows the cursor; None if events were lost or this is another server.
 
         The cursor's own entry must still be there: it is not when the stream was trimmed past it,
-        nor when the server came back without its newest entries.
+        nor when the server came back without its newest entries. The epoch is read last, so that it
+        vouches for the entries; a transaction would be refused by a full server.
         """
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.get(keys.EPOCH)
+        pipeline = self._redis.pipeline(transaction=False)
         pipeline.xrange(keys.EVENTS, min=self._cursor, count=PAGE)
-        epoch, reply = await pipeline.execute()
+        pipeline.get(keys.EPOCH)
+        reply, epoch = await pipeline.execute()
         events = [codec.decode_event(*entry) for entry in codec.raw_entries(reply)]
         if epoch != self._epoch.encode():
             return None

@@ -15,6 +15,7 @@ from weft.adapters.errors import (
     QuotaExceeded,
     RegistryUnavailable,
     RequestConflict,
+    StoreFull,
     VersionAliased,
     VersionInUse,
     VersionNotFound,
@@ -22,6 +23,7 @@ from weft.adapters.errors import (
 )
 from weft.adapters.records import AliasMove, Call, Published, VersionState
 
+from .conftest import FullRedis
 from .registry_cases import RecordingRegistry, content, publish
 
 ACME = Call("acme", "alice")
@@ -329,6 +331,26 @@ async def test_the_epoch_stays_until_the_server_is_emptied(
     assert await registry.open() == epoch
     await redis_client.flushall()
     assert await registry.open() != epoch
+
+
+async def test_a_full_redis_refuses_growth_and_still_takes_away(
+    mapped_redis: redis.asyncio.Redis, full_redis: FullRedis
+) -> None:
+    registry = RecordingRegistry(mapped_redis)
+    await publish(registry, "support")
+    await registry.record_content(content(2))
+    before = await registry.catalogue.get_adapter("acme", "support")
+    async with full_redis:
+        with pytest.raises(StoreFull):
+            await publish(registry, "support", seed=2, record=False)
+        with pytest.raises(StoreFull):
+            await registry.set_alias(ACME, "support", "prod", version=1)
+        assert await registry.catalogue.get_adapter("acme", "support") == before
+        await registry.delete_alias(ACME, "support", "latest")
+        await registry.retire_version(ACME, "support", 1)
+        await registry.delete_version(ACME, "support", 1)
+        await registry.delete_adapter(ACME, "support")
+    assert await registry.catalogue.list_adapters("acme") == []
 
 
 async def test_an_adapter_digest_is_forgotten_when_nothing_names_it(

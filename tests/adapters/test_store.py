@@ -134,6 +134,14 @@ async def test_writing_on_without_a_file_is_no_upload(tmp_path: Path) -> None:
         await FileStore(tmp_path).write(sid, CHUNK_BYTES, b"more")
 
 
+async def test_sealing_moves_chunks_and_copies_none(redis_client: redis.asyncio.Redis) -> None:
+    store = RedisStore(redis_client)
+    sid = await write(store, some_bytes(CHUNK_BYTES + 5))
+    await store.seal(sid)
+    found = {key.decode() async for key in redis_client.scan_iter("*")}
+    assert found == {keys.sealed_chunk(str(sid), index) for index in range(2)}
+
+
 async def test_chunks_fit_a_mebibyte_with_the_allocators_overhead(
     redis_client: redis.asyncio.Redis,
 ) -> None:

@@ -15,6 +15,7 @@ from weft.adapters.names import SHARED
 from weft.adapters.records import Call, Event
 from weft.adapters.view import RegistryView, Snapshot
 
+from .conftest import FullRedis
 from .registry_cases import RecordingRegistry, content, publish
 
 ACME = Call("acme", "alice")
@@ -190,6 +191,31 @@ async def test_an_emptied_server_empties_the_copy(
     await publish(registry, "support", seed=2)
     await view.refresh()
     assert view.resolve("acme", "support").digest == content(2).digest
+
+
+async def test_an_exchanged_server_is_noticed_before_its_first_event(
+    registry: RecordingRegistry, view: RegistryView, redis_client: redis.asyncio.Redis
+) -> None:
+    await publish(registry, "support")
+    await redis_client.delete(keys.EVENTS)
+    await view.refresh()
+    await redis_client.delete(keys.NAMESPACES)
+    await redis_client.set(keys.EPOCH, "another")
+    await view.refresh()
+    with pytest.raises(ModelNotFound):
+        view.resolve("acme", "support")
+
+
+async def test_a_full_server_is_followed(
+    registry: RecordingRegistry, view: RegistryView, full_redis: FullRedis
+) -> None:
+    await publish(registry, "support", aliases=())
+    await view.refresh()
+    async with full_redis:
+        await registry.retire_version(ACME, "support", 1)
+        await view.refresh()
+        with pytest.raises(VersionRetired):
+            view.resolve("acme", "support@1")
 
 
 async def test_versions_of_a_lost_tail_are_hidden(
