@@ -31,13 +31,18 @@ class Watchdog:
         """Say that the loop turns."""
         self._last = time.monotonic()
 
+    @property
+    def silent_s(self) -> float:
+        """Time since the last beat."""
+        return time.monotonic() - self._last
+
     def close(self) -> None:
         self._stopped.set()
         self._thread.join()
 
     def _watch(self) -> None:
         while not self._stopped.wait(self._limit_s / 10):
-            silent_s = time.monotonic() - self._last
+            silent_s = self.silent_s
             if silent_s > self._limit_s:
                 logger.critical("no step for %.0f s, the limit is %.0f s", silent_s, self._limit_s)
                 self._on_stall()
