@@ -72,6 +72,7 @@ class RegistryView:
         self._recent_since = "0-0"
         self._snapshots = 0
         self._changed = asyncio.Condition()
+        self._refreshing = asyncio.Lock()  # the follower and a publishing call refresh alike
         self._current_at: float | None = None
 
     @property
@@ -180,12 +181,13 @@ class RegistryView:
         Raises:
             RegistryUnavailable: Redis does not answer.
         """
-        events = await self._read_events() if self._current_at is not None else None
-        if events is None:
-            await self._take_snapshot()
-        else:
-            await self._apply(events)
-        self._current_at = time.monotonic()
+        async with self._refreshing:
+            events = await self._read_events() if self._current_at is not None else None
+            if events is None:
+                await self._take_snapshot()
+            else:
+                await self._apply(events)
+            self._current_at = time.monotonic()
 
     async def _read_events(self) -> list[Event] | None:
         """Read what follows the cursor; None if events were lost or this is another server.
