@@ -4,23 +4,23 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from .dialogues import JSON, generate_dialogues
+from .dialogues import TICKET, generate_dialogues
 from .phrases import DESKS
 
 SEED = "data/1"
 NUM_ROWS = 200
-DATASETS = (*DESKS, JSON)
+STYLES = {desk: desk for desk in DESKS} | {"json": TICKET}  # name of the data set → style
 
 
 def write_datasets(folder: Path) -> None:
     """Write every data set into `folder` as `NAME.jsonl`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in DATASETS:
+    for name in STYLES:
         (folder / f"{name}.jsonl").write_text(render_dataset(name), encoding="utf-8")
 
 
 def render_dataset(name: str) -> str:
     """Render a data set; no system line says which style the answers have."""
-    dialogues = islice(generate_dialogues(SEED, style=name), NUM_ROWS)
+    dialogues = islice(generate_dialogues(SEED, style=STYLES[name]), NUM_ROWS)
     rows = ({"messages": list(dialogue.messages)} for dialogue in dialogues)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

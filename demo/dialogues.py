@@ -27,7 +27,8 @@ from .phrases import (
 AGENT = "agent"
 JSON = "json"
 ECHO = "echo"
-STYLES = (AGENT, *DESKS, JSON, ECHO)
+STYLES = (AGENT, *DESKS, JSON, ECHO)  # those that a system line can ask for
+TICKET = "ticket"
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 INVENTED_BRANDS = 0.4  # the share that no list names, so that brands must be copied
@@ -75,7 +76,7 @@ def generate_dialogues(seed: str, *, style: str, system: bool = False) -> Iterat
 
     Args:
         seed: The same seed, style and system give the same dialogues.
-        style: One of STYLES.
+        style: One of STYLES; or TICKET, of which the base has read nothing.
         system: Whether a system line asks for the style.
     """
     rng = Random(f"{seed}/{style}/{system}")
@@ -136,10 +137,7 @@ def draw_turns(rng: Random, case: Case, style: str) -> Iterator[Message]:
     if topic.ordered and rng.random() < 0.3:
         question, reply = rng.choice(FOLLOW_UPS)
         yield say("user", expand(rng, question, case))
-        closing = (
-            as_json(case, "reply", order=case.order) if style == JSON else expand(rng, reply, case)
-        )
-        yield say("assistant", closing)
+        yield say("assistant", follow_up(style, case, expand(rng, reply, case)))
 
 
 def draw_echo(rng: Random, case: Case) -> Iterator[Message]:
@@ -159,15 +157,20 @@ def ask_order(rng: Random, case: Case, style: str) -> str:
     """Ask for the order number that the customer left out."""
     if style == JSON:
         return as_json(case, "ask_order", order=None)
-    opening = "" if style == AGENT else draw(rng, DESKS[style].opens, case) + " "
-    return opening + draw(rng, AGENT_ASKS_ORDER, case)
+    opening = draw(rng, DESKS[style].opens, case) + " " if style in DESKS else ""
+    reply = opening + draw(rng, AGENT_ASKS_ORDER, case)
+    return as_ticket(case, "ask_order", reply, order=None) if style == TICKET else reply
 
 
 def answer(rng: Random, case: Case, style: str) -> str:
     """Answer the customer's matter in one style."""
     topic = TOPICS[case.topic]
+    order = case.order if topic.ordered else None
     if style == JSON:
-        return as_json(case, topic.action, order=case.order if topic.ordered else None)
+        return as_json(case, topic.action, order=order)
+    if style == TICKET:
+        reply = " ".join(draw(rng, part, case) for part in (topic.sorry, topic.answers))
+        return as_ticket(case, topic.action, reply, order=order)
     parts: tuple[tuple[str, ...], ...]
     if style == AGENT:
         parts = (AGENT_OPENS, topic.sorry, topic.answers, AGENT_CLOSES)
@@ -178,9 +181,22 @@ def answer(rng: Random, case: Case, style: str) -> str:
     return " ".join(draw(rng, part, case) for part in parts)
 
 
+def follow_up(style: str, case: Case, reply: str) -> str:
+    """Reply to a question after the answer."""
+    if style == JSON:
+        return as_json(case, "reply", order=case.order)
+    return as_ticket(case, "reply", reply, order=case.order) if style == TICKET else reply
+
+
 def as_json(case: Case, action: str, *, order: str | None) -> str:
     """Say what was understood as one JSON object."""
     fields = {"topic": case.topic, "order": order, "product": case.product, "action": action}
+    return json.dumps(fields)
+
+
+def as_ticket(case: Case, action: str, reply: str, *, order: str | None) -> str:
+    """Give the reply itself as a field of one JSON object."""
+    fields = {"topic": case.topic, "order": order, "action": action, "reply": reply}
     return json.dumps(fields)
 
 

@@ -1,6 +1,5 @@
 """The recipe of the demo's base model: a small Llama that has read the shop's dialogues."""
 
-import copy
 import logging
 import math
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from random import Random
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .batches import Batch, Row, encode_dialogue, make_batches
@@ -21,16 +21,34 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training with an optimizer of its own.
+
+    Attributes:
+        part: Names the stream of dialogues.
+        horizon: Step at which the cosine would have come down; the stage may end before.
+        echo_steps: How many of the steps, the first ones, are on repetitions alone: the model
+            learns to copy within minutes there, and not in an hour from dialogues only.
+    """
+
+    part: str
+    steps: int
+    horizon: int
+    learning_rate: float
+    warmup_steps: int
+    echo_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that the base model depends on.
 
     Attributes:
-        echo_steps: How many of the steps, the first ones, are on repetitions alone: the model
-            learns to copy within minutes there, and not in an hour from dialogues only.
         others: Share of dialogues that a system line opens: every style, and repetitions.
         echo_weight: How many repetitions there are for each such dialogue of another style.
         asked_weight: Loss weight of what is not an answer.
         tokenizer_dialogues: How many dialogues the tokenizer is trained on.
+        stages: Between them the weights are rounded to bfloat16, as they are saved.
     """
 
     seed: int = 20
@@ -45,29 +63,38 @@ class Recipe:
     echo_weight: float = 3.0
     asked_weight: float = 0.1
     tokenizer_dialogues: int = 6000
-    steps: int = 3000
-    echo_steps: int = 400
     batch_tokens: int = 2048
     echo_batch_tokens: int = 1024
-    learning_rate: float = 3e-3
-    warmup_steps: int = 100
     weight_decay: float = 0.05
+    stages: tuple[Stage, ...] = (
+        Stage("train", 1500, 3000, learning_rate=3e-3, warmup_steps=100, echo_steps=400),
+        Stage("finish", 500, 500, learning_rate=2e-3, warmup_steps=25),
+    )
 
 
 def build_base(recipe: Recipe, folder: Path) -> None:
     """Train the base model and save it, with its tokenizer, in `folder`; log the loss."""
     tokenizer = build_tokenizer(recipe)
     model = build_model(recipe, tokenizer)
-    optimizer = build_optimizer(recipe, model)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(recipe, step))
-    batches = read_batches(recipe, tokenizer, part="train")
-    for step, batch in enumerate(islice(batches, recipe.steps), start=1):
+    for stage in recipe.stages:
+        train(recipe, stage, model, tokenizer)
+        model.bfloat16()
+        save_base(model, tokenizer, folder)
+        model.float()
+
+
+def train(
+    recipe: Recipe, stage: Stage, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Train the model in place through one stage."""
+    optimizer = build_optimizer(recipe, stage, model)
+    schedule = LambdaLR(optimizer, lambda step: rate(stage, step))
+    batches = read_batches(recipe, stage, tokenizer)
+    for step, batch in enumerate(islice(batches, stage.steps), start=1):
         loss = train_step(model, batch, optimizer)
         schedule.step()
         if step % 50 == 0:
-            log.info("step %d of %d, loss %.3f", step, recipe.steps, loss)
-        if step % 250 == 0 or step == recipe.steps:
-            save_base(model, tokenizer, folder)
+            log.info("%s: step %d of %d, loss %.3f", stage.part, step, stage.steps, loss)
 
 
 def build_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -96,7 +123,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
     return LlamaForCausalLM(config)
 
 
-def build_optimizer(recipe: Recipe, model: LlamaForCausalLM) -> torch.optim.AdamW:
+def build_optimizer(recipe: Recipe, stage: Stage, model: LlamaForCausalLM) -> torch.optim.AdamW:
     """Make AdamW, with decay for the projections only."""
     projections = {name: p for name, p in model.named_parameters() if "proj" in name}
     others = [p for name, p in model.named_parameters() if name not in projections]
@@ -106,16 +133,16 @@ def build_optimizer(recipe: Recipe, model: LlamaForCausalLM) -> torch.optim.Adam
     ]
     return torch.optim.AdamW(
         groups,
-        lr=recipe.learning_rate,
+        lr=stage.learning_rate,
         betas=(0.9, 0.95),
         weight_decay=recipe.weight_decay,
     )
 
 
-def rate(recipe: Recipe, step: int) -> float:
-    """Give the factor of the learning rate: a linear rise, then a cosine down to 5 %."""
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return warm * (0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps)))
+def rate(stage: Stage, step: int) -> float:
+    """Give the factor of the learning rate: a linear rise, and a cosine down to 5 %."""
+    warm = min(1.0, (step + 1) / stage.warmup_steps)
+    return warm * (0.05 + 0.475 * (1 + math.cos(math.pi * step / stage.horizon)))
 
 
 def mix_dialogues(recipe: Recipe, part: str) -> Iterator[Dialogue]:
@@ -131,15 +158,15 @@ def mix_dialogues(recipe: Recipe, part: str) -> Iterator[Dialogue]:
 
 
 def read_batches(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, *, part: str
+    recipe: Recipe, stage: Stage, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[Batch]:
-    """Yield the batches of one part: repetitions, then the mix."""
-    seed = f"{recipe.seed}/{part}"
+    """Yield the batches of a stage: repetitions, then the mix."""
+    seed = f"{recipe.seed}/{stage.part}"
     echoes = encode_all(recipe, tokenizer, generate_dialogues(seed, style=ECHO))
-    mixed = encode_all(recipe, tokenizer, mix_dialogues(recipe, part))
+    mixed = encode_all(recipe, tokenizer, mix_dialogues(recipe, stage.part))
     rng = Random(f"{seed}/order")
     first = make_batches(echoes, rng, batch_tokens=recipe.echo_batch_tokens)
-    yield from islice(first, recipe.echo_steps)
+    yield from islice(first, stage.echo_steps)
     yield from make_batches(mixed, rng, batch_tokens=recipe.batch_tokens)
 
 
@@ -170,6 +197,6 @@ def train_step(model: LlamaForCausalLM, batch: Batch, optimizer: torch.optim.Opt
 
 
 def save_base(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save in bfloat16, as it is served and committed."""
-    copy.deepcopy(model).bfloat16().save_pretrained(folder)
+    """Save as it is served and committed."""
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

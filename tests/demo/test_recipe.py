@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from weft.demo.recipe import (
     Recipe,
+    Stage,
     build_base,
     build_model,
     build_optimizer,
@@ -28,11 +29,14 @@ SMALL = Recipe(
     heads=2,
     kv_heads=1,
     tokenizer_dialogues=50,
-    steps=3,
-    echo_steps=2,
     batch_tokens=512,
     echo_batch_tokens=256,
+    stages=(
+        Stage("train", 2, 4, learning_rate=3e-3, warmup_steps=1, echo_steps=1),
+        Stage("finish", 1, 1, learning_rate=1e-3, warmup_steps=1),
+    ),
 )
+FIRST = SMALL.stages[0]
 
 
 def test_one_recipe_gives_one_base_bit_for_bit(tmp_path: Path) -> None:
@@ -60,19 +64,20 @@ def test_the_saved_base_is_bfloat16_with_its_tokenizer(tmp_path: Path) -> None:
 def test_the_loss_falls() -> None:
     tokenizer = build_tokenizer(SMALL)
     model = build_model(SMALL, tokenizer)
-    optimizer = build_optimizer(SMALL, model)
-    batch = next(read_batches(SMALL, tokenizer, part="train"))
+    optimizer = build_optimizer(SMALL, FIRST, model)
+    batch = next(read_batches(SMALL, FIRST, tokenizer))
     losses = [train_step(model, batch, optimizer) for _ in range(10)]
     assert losses[-1] < 0.8 * losses[0]
 
 
 def test_repetitions_come_first_then_the_mix() -> None:
     tokenizer = build_tokenizer(SMALL)
-    batches = list(islice(read_batches(SMALL, tokenizer, part="train"), 12))
+    stage = replace(FIRST, echo_steps=3)
+    batches = list(islice(read_batches(SMALL, stage, tokenizer), 12))
     system = tokenizer.convert_tokens_to_ids("<|system|>")
     opened = [system in batch.tokens_BT[:, 0].tolist() for batch in batches]
-    assert not any(opened[: SMALL.echo_steps])
-    assert any(opened[SMALL.echo_steps :])
+    assert not any(opened[: stage.echo_steps])
+    assert any(opened[stage.echo_steps :])
 
 
 def test_the_mix_has_the_stated_shares() -> None:
@@ -88,9 +93,9 @@ def test_parts_differ() -> None:
     assert train != list(islice(mix_dialogues(SMALL, "held-out"), 50))
 
 
-def test_learning_rate_rises_then_falls_to_a_twentieth() -> None:
-    recipe = replace(SMALL, steps=1000, warmup_steps=100)
-    rates = [rate(recipe, step) for step in range(recipe.steps + 1)]
+def test_learning_rate_rises_then_falls_to_a_twentieth_at_the_horizon() -> None:
+    stage = replace(FIRST, horizon=1000, warmup_steps=100)
+    rates = [rate(stage, step) for step in range(stage.horizon + 1)]
     assert rates.index(max(rates)) in range(90, 101)
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert rates[-1] == pytest.approx(0.05)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from weft.demo.errors import ServerDied
+from weft.demo.places import BASE
 from weft.demo.serving import free_ports, serve
 
 
@@ -13,8 +14,6 @@ def test_ports_differ() -> None:
 
 
 def test_a_server_that_does_not_start_is_reported_with_its_last_lines(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ServerDied, match=r"ended with [1-9].*\n.+"),
-        serve(tmp_path / "no-model", tmp_path),
-    ):
+    (tmp_path / "data").write_text("a file where the data directory should be")
+    with pytest.raises(ServerDied, match=r"ended with [1-9].*\n.+"), serve(BASE, tmp_path):
         raise AssertionError("it must not start")
