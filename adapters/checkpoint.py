@@ -103,6 +103,15 @@ def read_checkpoint(path: Path, *, digest: str) -> Snapshot:
     )
 
 
+def find_newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run, None when it has none."""
+    paths = sorted(folder.glob("step-*"))
+    if not paths:
+        return None
+    step = int(paths[-1].name.removeprefix("step-"))
+    return Checkpoint(paths[-1], step, hash_checkpoint(paths[-1]))
+
+
 def take_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 

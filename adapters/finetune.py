@@ -9,7 +9,7 @@ from shutil import rmtree
 from threading import Event
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .checkpoint import Checkpoint, Snapshot, read_checkpoint, write_checkpoint
 from .dataset import Row
@@ -119,7 +119,7 @@ def finetune(
         tokenizer,
         options,
         max_context=model.config.max_position_embeddings,
-        end_ids=find_end_ids(model, tokenizer),
+        end_ids=find_end_ids(model.generation_config, tokenizer),
         held_out=held_out,
     )
     with open_state(model, prepared.require_plan()) as state:
@@ -128,9 +128,11 @@ def finetune(
         return finish(state, out_dir, base_digest=base_digest, template_digest=template_digest)
 
 
-def find_end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end a turn when this model is served."""
-    given = model.generation_config.eos_token_id if model.generation_config is not None else None
+def find_end_ids(
+    generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """Tokens that end a turn when a model with this generation config is served."""
+    given = generation.eos_token_id if generation is not None else None
     ends = given if isinstance(given, list) else [given]
     return frozenset(i for i in (*ends, tokenizer.eos_token_id) if isinstance(i, int))
 
@@ -187,8 +189,8 @@ def train(
 ) -> Iterator[Progress]:
     """Run the remaining steps, yielding after each.
 
-    A checkpoint is yielded before older ones are removed, so that the caller can record it first.
-    The generator may be dropped at any yield.
+    Older checkpoints stay until the caller, having recorded the new one, calls `prune`. The
+    generator may be dropped at any yield.
 
     Raises:
         TrainingStopped: `stop` was set; if any step was taken, its checkpoint is written.
@@ -218,8 +220,6 @@ def train(
             checkpoint = save_checkpoint(state, checkpoints)
             clock.saved_at = time.monotonic()
         yield measure_progress(state, metrics, clock, checkpoint)
-        if checkpoints is not None and checkpoint is not None:
-            prune(checkpoints.folder)
 
 
 def note_evaluation(state: TrainState, check: Callable[[], None]) -> None:
@@ -331,6 +331,6 @@ def restore(state: TrainState, snapshot: Snapshot) -> None:
 
 
 def prune(folder: Path) -> None:
-    """Remove all but the last checkpoints."""
+    """Remove all but the last two checkpoints."""
     for path in sorted(folder.glob("step-*"))[:-KEPT_CHECKPOINTS]:
         rmtree(path)

@@ -46,7 +46,6 @@ class JobNews:
         cursor = "$"
         while True:
             reply = await self._redis.xread({keys.JOB_NEWS: cursor}, block=BLOCK_MS)
-            check_cancelled()
             for entry_id, fields in read_stream(reply):
                 cursor = entry_id.decode()
                 for heard in self._listeners.get(fields[b"job"].decode(), ()):
@@ -63,13 +62,6 @@ class JobNews:
             self._listeners[job_id].discard(heard)
             if not self._listeners[job_id]:
                 del self._listeners[job_id]
-
-
-def check_cancelled() -> None:
-    """Raise a cancellation that redis-py swallowed: one that came together with an answer."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling() > 0:
-        raise asyncio.CancelledError
 
 
 def read_stream(reply: object) -> list[tuple[bytes, codec.Fields]]:

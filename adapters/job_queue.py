@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from . import codec, keys
 from .catalogue import Catalogue
 from .job_codec import encode
-from .job_news import check_cancelled, read_stream
+from .job_news import read_stream
 from .job_records import (
     Job,
     JobCheckpoint,
@@ -118,7 +118,6 @@ class JobQueue:
             if left_ms <= 0:
                 return None
             await self._waiting.xread({keys.JOB_WAKE: wake_id}, block=left_ms)
-            check_cancelled()
 
     async def _newest_wake(self) -> str:
         """Where the stream of releases stands; taken before probing, so that none is missed."""
@@ -226,7 +225,12 @@ class JobQueue:
             FenceLost: The job is another worker's, or was cancelled.
         """
         await self._write(
-            self._validate, claim, valid=True, report=encode(report), resolved=encode(resolved)
+            self._validate,
+            claim,
+            named=report_keys(report),
+            valid=True,
+            report=encode(report),
+            resolved=encode(resolved),
         )
 
     async def refuse(self, claim: Claim, report: JobReport, error: JobError) -> None:
@@ -236,7 +240,12 @@ class JobQueue:
             FenceLost: The job is another worker's, or was cancelled.
         """
         await self._write(
-            self._validate, claim, valid=False, report=encode(report), error=encode(error)
+            self._validate,
+            claim,
+            named=report_keys(report),
+            valid=False,
+            report=encode(report),
+            error=encode(error),
         )
 
     async def seal(self, claim: Claim, target: JobTarget) -> None:
@@ -246,7 +255,8 @@ class JobQueue:
             FenceLost: The job is another worker's.
             JobStateConflict: It is being cancelled.
         """
-        await self._write(self._seal, claim, target=encode(target))
+        named = {"provenance_refs": keys.refs(target.provenance_digest)}
+        await self._write(self._seal, claim, named=named, target=encode(target))
 
     async def succeed(self, claim: Claim, publication: Publication) -> Published:
         """Publish and end the job in one step, or change nothing.
@@ -322,6 +332,11 @@ class JobQueue:
             | {"job_prefix": keys.job("")}
             | more,
         )
+
+
+def report_keys(report: JobReport) -> dict[str, str]:
+    """The references of the blob with the findings, if there are any."""
+    return {} if report.digest is None else {"report_refs": keys.refs(report.digest)}
 
 
 def read_delivery(entry_id: bytes, fields: codec.Fields) -> Delivery:

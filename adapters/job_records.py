@@ -129,11 +129,12 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True)
 class JobTarget:
-    """The files that become the job's version; both are in the store."""
+    """The files that become the job's version, and how they came to be; all are in the store."""
 
     step: int
     config_digest: str
     weights_digest: str
+    provenance_digest: str
 
 
 @dataclass(frozen=True, slots=True)

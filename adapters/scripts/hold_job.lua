@@ -1,5 +1,6 @@
 -- Keep the lease and the delivery; both work when Redis is full, unless the lease has ended.
-local refused = fence_lost()
+local refused = fence_lost() or wrong_state({'VALIDATING', 'RUNNING', 'CANCELLING', 'PUBLISHING'},
+  'be held')
 if refused then
   return refused
 end

@@ -4,5 +4,6 @@ if refused then
   return refused
 end
 redis.call('HSET', K.job, 'target', A.target)
+redis.call('SADD', K.provenance_refs, 'job:' .. A.id)
 move('PUBLISHING')
 return answer({state = 'PUBLISHING'})

@@ -5,6 +5,9 @@ if refused then
 end
 redis.call('UNLINK', K.lease)
 redis.call('HSET', K.job, 'report', A.report)
+if K.report_refs then
+  redis.call('SADD', K.report_refs, 'job:' .. A.id)
+end
 if not A.valid then
   redis.call('HSET', K.job, 'error', A.error)
   finish('INVALID', 'DATASET_INVALID')
@@ -12,6 +15,7 @@ if not A.valid then
 end
 leave_queue()
 redis.call('HSET', K.job, 'holder', '', 'resolved', A.resolved)
+redis.call('HINCRBY', K.job, 'fence', 1) -- a late heartbeat must not take the lease again
 move('QUEUED')
 release()
 return answer({state = 'QUEUED'})

@@ -35,7 +35,7 @@ REPORT = JobReport(
     num_steps=3,
 )
 BAD_DATA = JobError("DATASET_INVALID", "F102 line 1: not one JSON object")
-TARGET = JobTarget(3, digest_bytes(b"config"), digest_bytes(b"weights"))
+TARGET = JobTarget(3, *(digest_bytes(part) for part in (b"config", b"weights", b"provenance")))
 
 
 def spec(adapter: str | None = "support", **more: object) -> JobSpec:

@@ -8,7 +8,13 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from weft.adapters.checkpoint import FILES, Snapshot, read_checkpoint, write_checkpoint
+from weft.adapters.checkpoint import (
+    FILES,
+    Snapshot,
+    find_newest,
+    read_checkpoint,
+    write_checkpoint,
+)
 from weft.adapters.errors import ContentCorrupt
 
 from .chats import BASE_DIGEST
@@ -57,6 +63,17 @@ def test_draft_of_a_killed_writer_is_no_checkpoint(tmp_path: Path) -> None:
     written = write_checkpoint(tmp_path, SNAPSHOT, CONFIG, base_digest=BASE_DIGEST)
     (tmp_path / f".{written.path.name}.1").mkdir()
     assert list(tmp_path.glob("step-*")) == [written.path]
+
+
+def test_newest_checkpoint_is_found_with_its_digest(tmp_path: Path) -> None:
+    assert find_newest(tmp_path) is None
+    for step in (12, 9):
+        later = replace(SNAPSHOT, step=step)
+        written = write_checkpoint(tmp_path, later, CONFIG, base_digest=BASE_DIGEST)
+        if step == 12:
+            newest = written
+
+    assert find_newest(tmp_path) == newest
 
 
 @pytest.mark.parametrize("name", FILES)

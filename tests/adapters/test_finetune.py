@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import GenerationConfig
 
 from weft.adapters.checkpoint import Checkpoint
 from weft.adapters.errors import (
@@ -29,6 +30,7 @@ from weft.adapters.finetune import (
     finetune,
     finish,
     open_state,
+    prune,
     train,
 )
 from weft.adapters.options import FinetuneOptions, LoraOptions
@@ -62,7 +64,7 @@ def plan(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 def make_plan(tiny: Tiny, folder: Path, options: FinetuneOptions) -> Plan:
     rows = read_rows(folder / "rows.jsonl", orders(60))
-    ends = find_end_ids(tiny.model, tiny.tokenizer)
+    ends = find_end_ids(tiny.model.generation_config, tiny.tokenizer)
     prepared = prepare(rows, tiny.tokenizer, options, max_context=512, end_ids=ends)
     return prepared.require_plan()
 
@@ -158,8 +160,8 @@ def test_two_newest_checkpoints_are_kept(tiny: Tiny, plan: Plan, tmp_path: Path)
     with open_state(tiny.model, plan) as state:
         steps = train(state, checkpoints=Checkpoints(tmp_path, BASE_DIGEST))
         take(steps, 15)
-        unrecorded = sorted(path.name for path in tmp_path.iterdir())
-        take(steps, 1)
+    unrecorded = sorted(path.name for path in tmp_path.iterdir())
+    prune(tmp_path)
 
     assert unrecorded == ["step-00000005", "step-00000010", "step-00000015"]
     assert sorted(path.name for path in tmp_path.iterdir()) == unrecorded[1:]
@@ -253,4 +255,9 @@ def fail(progress: Progress) -> None:
 
 
 def test_end_tokens_are_those_of_model_and_tokenizer(tiny: Tiny) -> None:
-    assert find_end_ids(tiny.model, tiny.tokenizer) == {tiny.tokenizer.eos_token_id}
+    end = tiny.tokenizer.eos_token_id
+    assert isinstance(end, int)
+    for given, ends in ((None, {end}), (7, {7, end}), ([7, 8], {7, 8, end})):
+        generation = GenerationConfig(eos_token_id=given)
+        assert find_end_ids(generation, tiny.tokenizer) == ends
+    assert find_end_ids(None, tiny.tokenizer) == {end}

@@ -76,7 +76,7 @@ async def test_valid_job_is_queued_then_claimed_with_a_new_fence(
     assert not await redis_client.exists(keys.job_lease(job.id))
 
     running = await claim(queue)
-    assert (running.job.state, running.job.holder, running.fence) == (JobState.RUNNING, "w1", 2)
+    assert (running.job.state, running.job.holder, running.fence) == (JobState.RUNNING, "w1", 3)
     assert 59_000 < await redis_client.pttl(keys.job_lease(job.id)) <= 60_000
     assert await queue.claim_next(block_ms=0) is None
 
@@ -276,7 +276,7 @@ async def test_dead_workers_job_is_reclaimed_and_its_zombie_can_write_nothing(
     assert (taken.job.checkpoint, taken.job.target) == (CHECKPOINT, TARGET)
     publication = await make_publication(redis_client)
     for write in zombie_writes(queue, zombie, publication):
-        with pytest.raises(FenceLost, match="has fence 3, not 2"):
+        with pytest.raises(FenceLost, match="has fence 4, not 3"):
             await write()
     with pytest.raises(AdapterNotFound):
         await Catalogue(redis_client).get_adapter("acme", "support")
@@ -312,6 +312,22 @@ async def test_worker_that_overslept_goes_on_while_nobody_took_its_job(
     assert await queue.hold(held) is JobState.RUNNING
 
     assert await redis_client.get(keys.job_lease(held.job.id)) == str(held.fence).encode()
+
+
+async def test_late_heartbeat_takes_no_lease_again(
+    jobs: Jobs, queue: JobQueue, redis_client: redis.asyncio.Redis
+) -> None:
+    job = await jobs.create(ALICE, spec())
+    validated = await claim(queue)
+    await queue.accept(validated, REPORT, resolved={})
+    with pytest.raises(FenceLost):
+        await queue.hold(validated)
+    running = await claim(queue)
+    await queue.fail(running, DIVERGED, NONE)
+    with pytest.raises(JobStateConflict, match="is FAILED and cannot be held"):
+        await queue.hold(running)
+
+    assert not await redis_client.exists(keys.job_lease(job.id))
 
 
 async def test_job_that_no_worker_finishes_is_given_up(

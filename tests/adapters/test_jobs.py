@@ -26,10 +26,11 @@ from weft.adapters.job_records import (
     JobResult,
     JobState,
     PublicationState,
+    PublishPolicy,
     StateChanged,
 )
 from weft.adapters.jobs import Jobs
-from weft.adapters.records import Call
+from weft.adapters.records import AliasMove, Call
 
 from .job_cases import (
     ALICE,
@@ -43,6 +44,7 @@ from .job_cases import (
     record_dataset,
     spec,
 )
+from .registry_cases import RecordingRegistry, publish
 
 CANCELLED = JobResult(PublicationState.NO_CHECKPOINT)
 
@@ -59,10 +61,25 @@ async def test_new_job_is_validating_and_readable(jobs: Jobs) -> None:
     job = await jobs.create(ALICE, asked)
 
     assert job.state is JobState.VALIDATING
-    assert job.spec == asked
+    assert job.spec == replace(asked, publish=PublishPolicy("support", (AliasMove("latest", 0),)))
     assert (job.generation, job.fence, job.holder) == (1, 0, "")
     assert job.created_ms > 0 == job.started_ms == job.ended_ms
     assert await jobs.get("acme", job.id) == job
+
+
+async def test_job_notes_where_its_aliases_stand(
+    jobs: Jobs, redis_client: redis.asyncio.Redis
+) -> None:
+    await publish(RecordingRegistry(redis_client), "support")
+    moves = (AliasMove("latest"), AliasMove("prod"), AliasMove("canary", 7))
+
+    job = await jobs.create(ALICE, spec(publish=PublishPolicy("support", moves)))
+
+    assert [(a.name, a.expected_generation) for a in job.spec.publish.aliases] == [
+        ("latest", 1),
+        ("prod", 0),
+        ("canary", 7),
+    ]
 
 
 async def test_repeat_of_a_request_answers_the_first_job(jobs: Jobs) -> None:

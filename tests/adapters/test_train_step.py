@@ -39,7 +39,7 @@ def tiny(tiny_llama: Path) -> Tiny:
 @pytest.fixture(scope="module")
 def plan(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     rows = read_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", orders(12))
-    ends = find_end_ids(tiny.model, tiny.tokenizer)
+    ends = find_end_ids(tiny.model.generation_config, tiny.tokenizer)
     return prepare(rows, tiny.tokenizer, OPTIONS, max_context=512, end_ids=ends).require_plan()
 
 
@@ -103,7 +103,7 @@ def test_loss_and_gradient_are_those_of_plain_torch(
 def test_packed_loss_is_the_unpacked_one_in_other_families(family: str, tmp_path: Path) -> None:
     tiny = load_tiny(save_tiny_model(family, tmp_path / "model"))
     rows = read_rows(tmp_path / "rows.jsonl", orders(8))
-    ends = find_end_ids(tiny.model, tiny.tokenizer)
+    ends = find_end_ids(tiny.model.generation_config, tiny.tokenizer)
     prepared = prepare(rows, tiny.tokenizer, OPTIONS, max_context=512, end_ids=ends)
     plan = without_clipping(prepared.require_plan())
     alone = replace(plan, options=replace(plan.options, packing=False))
