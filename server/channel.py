@@ -60,7 +60,7 @@ class Submit(Struct, frozen=True, tag=True):
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):
-    """Nobody reads this sequence any more."""
+    """End this sequence; answered by Finished if it has drawn tokens and has not ended."""
 
     stream: int
 
@@ -126,7 +126,7 @@ class Tokens(Struct, frozen=True, tag=True):
 
 
 class Finished(Struct, frozen=True, tag=True):
-    """A sequence ended by itself, all its tokens sent; `reason` is `stop` or `length`."""
+    """A sequence ended, all its tokens sent; `reason` is `stop`, `length` or `abort`."""
 
     stream: int
     reason: str

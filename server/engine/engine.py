@@ -216,10 +216,10 @@ class Engine:
             self._figures.count_lookup(hit=sequence.tier == "arena")
 
     def abort(self, peer: bytes, stream: int) -> None:
-        """Give up a sequence that nobody reads any more, if it still lives."""
-        sequence = self._sequences.pop((peer, stream), None)
-        if sequence is not None:
-            self.scheduler.finish(sequence)
+        """End a sequence that is no longer wanted; one that has drawn tokens says what it took."""
+        sequence = self._drop(peer, stream)
+        if sequence is not None and sequence.num_generated:
+            self._tell(peer, sequence.finished("abort", time.monotonic()))
 
     def on_ready(self, message: Ready) -> None:
         """An image has come to the local disk."""
@@ -295,7 +295,7 @@ class Engine:
             message = f"the deadline passed after {waited_ms} ms, during {where}"
             self._fail(sequence, "DEADLINE_EXCEEDED", message, during=where)
         for peer, stream in [key for key in self._sequences if key[0] in self._lost]:
-            self.abort(peer, stream)
+            self._drop(peer, stream)
         self._lost.clear()
 
     def _fail_load(self, digest: str, reason: str, message: str) -> None:
@@ -307,8 +307,15 @@ class Engine:
 
     def _fail(self, sequence: Sequence, reason: str, message: str, **metadata: str) -> None:
         stream = sequence.request.stream
-        self.abort(sequence.peer, stream)
+        self._drop(sequence.peer, stream)
         self._tell(sequence.peer, Failed(stream, reason, message, metadata))
+
+    def _drop(self, peer: bytes, stream: int) -> Sequence | None:
+        """Take a sequence out, if it still lives."""
+        sequence = self._sequences.pop((peer, stream), None)
+        if sequence is not None:
+            self.scheduler.finish(sequence)
+        return sequence
 
     def _ask(self, peer: bytes, digest: str) -> None:
         self._tell(peer, Need(digest))

@@ -184,8 +184,15 @@ def test_abort_frees_blocks_and_slot_by_the_next_step(front: Front, steps: int) 
     front.engine.check_integrity()
     assert front.engine.blocks.num_available == front.engine.blocks.num_blocks
     assert not front.engine.scheduler.running
-    assert not front.answers[stream].is_over
     told = list(front.answers[stream].tokens)
+    finished = front.answers[stream].finished
+    assert (finished is not None) == bool(told)
+    if finished is not None:
+        assert (finished.reason, finished.prompt_tokens, finished.generated_tokens) == (
+            "abort",
+            30,
+            len(told),
+        )
     front.step()
     assert front.answers[stream].tokens == told
 
