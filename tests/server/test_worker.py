@@ -19,7 +19,7 @@ from tests.adapters.job_cases import REPORT, claim
 from weft.adapters import keys
 from weft.adapters.catalogue import Catalogue
 from weft.adapters.datasets import Datasets
-from weft.adapters.errors import AdapterNotFound
+from weft.adapters.errors import AdapterNotFound, FenceLost
 from weft.adapters.job_news import JobNews
 from weft.adapters.job_queue import JobQueue
 from weft.adapters.job_records import (
@@ -35,7 +35,7 @@ from weft.adapters.job_records import (
 )
 from weft.adapters.jobs import Jobs
 from weft.adapters.options import read_options
-from weft.adapters.records import Call
+from weft.adapters.records import Call, Publication
 from weft.server.config import DataDir, ModelConfig, RegistryConfig
 from weft.server.model.facts import base_facts
 from weft.server.stores import Stores, open_stores
@@ -301,6 +301,29 @@ async def test_stopped_workers_job_goes_on_exactly_where_it_was(place: Place) ->
     resumed = await place.catalogue.get_version("acme", "support", 1)
     expected = await place.catalogue.get_version("acme", "straight", 1)
     assert resumed.digest == expected.digest
+
+
+async def test_job_of_a_worker_that_died_while_publishing_is_published(place: Place) -> None:
+    trained = await place.create(adapter=None)
+    async with working(place.config):
+        await place.wait_for(trained, JobState.SUCCEEDED)
+    target = (await place.jobs.get("acme", trained.id)).target
+    assert target is not None
+    job, queue = await place.create(), await place.queue()
+    await queue.accept(await claim(queue), REPORT, resolved=read_options(OPTIONS).to_json())
+    dead = await claim(queue)
+    await queue.seal(dead, target)
+    await end_lease(place, job)
+
+    async with working(replace(place.config, lease_ms=1)):
+        events = await place.wait_for(job, JobState.SUCCEEDED)
+
+    assert not [event for event in events if isinstance(event.body, JobProgress)]
+    content = (await place.catalogue.get_version("acme", "support", 1)).content
+    assert content.weights_digest == target.weights_digest
+    with pytest.raises(FenceLost):
+        await queue.succeed(dead, Publication("support", content, ()))
+    assert len(await place.catalogue.list_versions("acme", "support")) == 1
 
 
 async def test_lost_checkpoint_is_said_and_training_starts_again(place: Place) -> None:
