@@ -76,7 +76,6 @@ class Scheduler:
         """Choose the next step's rows and hold blocks and slots for them."""
         planned: dict[Sequence, int] = {}
         budget = self._limits.max_batch_tokens
-        num_running = len(self.running)
         for sequence in sorted(self.running, key=lambda s: s.num_uncomputed > 1):
             num = min(sequence.num_uncomputed, budget)
             while sequence.state is State.RUNNING and not self._grow(sequence, num):
@@ -86,8 +85,7 @@ class Scheduler:
             if num and sequence.state is State.RUNNING:
                 planned[sequence] = num
                 budget -= num
-        if len(self.running) == num_running:
-            self._admit(planned, budget, now)
+        self._admit(planned, budget, now)
         return Plan(tuple(Chunk(s, s.num_computed, s.num_computed + n) for s, n in planned.items()))
 
     def _grow(self, sequence: Sequence, num: int) -> bool:

@@ -99,6 +99,29 @@ def test_latest_arrival_gives_way_and_keeps_its_tokens() -> None:
     assert bench.tokens == alone
 
 
+def test_admissions_leave_the_watermark_to_running_sequences() -> None:
+    limits = replace(LIMITS, max_context=2000, max_batch_tokens=2000)
+    bench = Bench(limits, num_blocks=200)
+    bench.submit(prompt(190 * BLOCK_TOKENS), max_tokens=9)
+    bench.step()
+    bench.submit(prompt(8 * BLOCK_TOKENS, first=900), max_tokens=9)
+    bench.step()
+    assert bench.scheduler.lacks_blocks
+    bench.submit(prompt(7 * BLOCK_TOKENS, first=800), max_tokens=9)
+    bench.scheduler.finish(bench.scheduler.waiting[0])
+    assert len(bench.step().chunks) == 2
+
+
+def test_decodes_go_before_an_older_prefill_under_way() -> None:
+    bench = Bench(replace(LIMITS, max_batch_tokens=4))
+    bench.submit(prompt(40), digest="sha256:a")
+    bench.submit(prompt(2), max_tokens=20)
+    bench.run(bench.plan())
+    bench.load()
+    bench.run(bench.plan())
+    assert rows(bench.plan()) == [(2, 3, 4), (1, 3, 6)]
+
+
 def test_preempted_sequence_finds_its_full_blocks_again() -> None:
     bench = Bench(num_blocks=9)
     for number in (1, 2):
