@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from .errors import OptionsInvalid, Violation
 from .options import LoraOptions
+from .patterns import match_paths, path_end
 from .seeds import stream_seed
 from .weights import stamp_base
 
@@ -47,18 +48,30 @@ def choose_modules(lora: LoraOptions, modules: Collection[str]) -> frozenset[str
             expected = f"{', '.join(PRESETS)} or the name of a module that takes an adapter"
             wrong.append(Violation("TARGET_UNMATCHED", "lora.targets", repr(target), expected))
         chosen |= found
-    for path, pattern in (
-        ("lora.rank_pattern", lora.rank_pattern),
-        ("lora.alpha_pattern", lora.alpha_pattern),
-    ):
-        wrong += [
-            Violation("PATTERN_UNMATCHED", path, repr(key), "a key that matches a target module")
-            for key in pattern
-            if not any(re.match(rf"(.*\.)?({key})$", name) for name in chosen)
-        ]
+    wrong += find_unmatched("lora.rank_pattern", lora.rank_pattern, chosen)
+    wrong += find_unmatched("lora.alpha_pattern", lora.alpha_pattern, chosen)
     if wrong:
         raise OptionsInvalid(tuple(wrong))
     return frozenset(chosen)
+
+
+def find_unmatched(
+    path: str, pattern: Mapping[str, float], chosen: Collection[str]
+) -> list[Violation]:
+    """The keys of a pattern that are no expressions, take too long, or match no chosen module."""
+    expressions = {key: path_end(key) for key in pattern}
+    broken = [key for key, expression in expressions.items() if not expression.compiles]
+    expected = "a key that matches a target module"
+    if broken:
+        return [Violation("PATTERN_UNMATCHED", path, repr(key), expected) for key in broken]
+    found = match_paths(list(expressions.values()), sorted(chosen))
+    if found is None:
+        return [Violation("PATTERN_UNMATCHED", path, "keys that take too long", expected)]
+    return [
+        Violation("PATTERN_UNMATCHED", path, repr(key), expected)
+        for key, matches in zip(expressions, found, strict=True)
+        if not matches
+    ]
 
 
 def names_module(target: str, name: str) -> bool:

@@ -70,6 +70,13 @@ def test_names_and_patterns_that_match_nothing_are_all_named(tiny: Tiny) -> None
     ]
 
 
+@pytest.mark.parametrize("key", ["(", "(a+)+$x"])
+def test_pattern_that_is_no_expression_or_backtracks_is_refused(tiny: Tiny, key: str) -> None:
+    lora = LoraOptions(rank_pattern={key: 2})
+    with pytest.raises(OptionsInvalid, match="PATTERN_UNMATCHED"):
+        choose_modules(lora, list_linears(tiny.model))
+
+
 def test_config_names_ends_unless_they_reach_too_far(tiny: Tiny) -> None:
     linears = list_linears(tiny.model)
     whole = choose_modules(LoraOptions(targets=("q_proj",)), linears)
