@@ -27,6 +27,7 @@ COMMANDS = {
     "models": "weft.server.commands.models:models",
     "serve": "weft.server.commands.serve:serve",
     "version": "weft.server.commands.version:version",
+    "worker": "weft.server.commands.serve:worker",
 }
 PLUG_INS = "weft.commands"
 API_KEY = "WEFT_API_KEY"

@@ -134,6 +134,10 @@ class EngineConfig:
             if value is not None and value < 1:
                 raise ValueError(f"{field} {value} is below 1")
 
+    def arena_bytes_on(self, device: str) -> int:
+        """The arena's budget on a kind of device."""
+        return self.arena_bytes or DEFAULT_ARENA_BYTES[device]
+
 
 @dataclass(frozen=True, slots=True)
 class FrontConfig:

@@ -42,7 +42,6 @@ from weft.adapters.uploads import MAX_BLOB_BYTES
 
 from . import metrics
 from .config import DataDir, ModelConfig, RegistryConfig, ServeConfig
-from .engine.budgets import CPU, CUDA
 from .errors import ServerError
 from .job_run import JobRun, Tools
 from .model.checkpoint import resolve_model
@@ -82,19 +81,23 @@ class WorkerConfig:
 
 
 def main(config: ServeConfig, registry: RegistryConfig) -> None:
-    """Run the worker process until SIGTERM."""
-    defaults = CUDA if config.model.device == "cuda" else CPU
-    if config.model.device == "cpu":
-        os.nice(CPU_NICENESS)
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    """Run the worker beside a server, until SIGTERM."""
     worker = WorkerConfig(
         model=config.model,
         registry=registry,
         data=config.data,
         max_rank=config.engine.max_rank,
-        arena_bytes=config.engine.arena_bytes or defaults.arena_bytes,
+        arena_bytes=config.engine.arena_bytes_on(config.model.device),
     )
-    asyncio.run(_run_until_sigterm(worker))
+    run_process(worker)
+
+
+def run_process(config: WorkerConfig) -> None:
+    """Run a worker until SIGTERM; on a CPU with half the cores and behind whoever serves."""
+    if config.model.device == "cpu":
+        os.nice(CPU_NICENESS)
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    asyncio.run(_run_until_sigterm(config))
 
 
 async def _run_until_sigterm(config: WorkerConfig) -> None:

@@ -17,6 +17,7 @@ from weft.server.config import (
     EngineConfig,
     FrontConfig,
     ModelConfig,
+    RegistryConfig,
     ServeConfig,
     default_data_dir,
     default_device,
@@ -192,3 +193,30 @@ def serve(
         raise click.UsageError(str(error)) from error
     configure_logging(config.log_format)
     run(config)
+
+
+@click.command()
+@click.argument("model")
+@option("--arena-bytes", COUNT, "Adapters on the servers' devices. [512 MiB; 8 GiB on CUDA]")
+@common_options
+def worker(model: str, arena_bytes: int | None, common: Common) -> None:
+    """Run one more fine-tuning worker for MODEL; needs the servers' Redis."""
+    from weft.server.worker import WorkerConfig, run_process
+
+    if common.redis is None:
+        raise click.UsageError("a worker needs --redis URL, the one that its servers have")
+    try:
+        chosen = common.model(model)
+        config = WorkerConfig(
+            model=chosen,
+            registry=RegistryConfig(common.redis, common.store or "redis"),
+            data=common.data(),
+            max_rank=common.max_rank,
+            arena_bytes=EngineConfig(arena_bytes=arena_bytes).arena_bytes_on(chosen.device),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    for path in (config.data.cache, config.data.checkpoints):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configure_logging(common.log_format)
+    run_process(config)

@@ -30,11 +30,10 @@ class Defaults:
     max_context: int | None
     max_sequences: int
     max_batch_tokens: int
-    arena_bytes: int
 
 
-CPU = Defaults(max_context=4096, max_sequences=32, max_batch_tokens=512, arena_bytes=512 * MIB)
-CUDA = Defaults(max_context=None, max_sequences=256, max_batch_tokens=8192, arena_bytes=8 * GIB)
+CPU = Defaults(max_context=4096, max_sequences=32, max_batch_tokens=512)
+CUDA = Defaults(max_context=None, max_sequences=256, max_batch_tokens=8192)
 CPU_KV_BYTES = GIB
 
 
@@ -59,7 +58,7 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
     facts = model.facts
     defaults = defaults_of(model.device)
     max_batch_tokens = config.max_batch_tokens or defaults.max_batch_tokens
-    arena_bytes = config.arena_bytes or defaults.arena_bytes
+    arena_bytes = config.arena_bytes_on(model.device.type)
     kv_bytes = config.kv_bytes or _default_kv_bytes(model, max_batch_tokens, arena_bytes)
     num_blocks = kv_bytes // block_bytes(model.layers, block_tokens=BLOCK_TOKENS, dtype=model.dtype)
     num_tokens = num_blocks * BLOCK_TOKENS

@@ -31,7 +31,7 @@ from weft.protos.v1 import (
 )
 from weft.server import metrics
 from weft.server.channel import Probed
-from weft.server.config import DEFAULT_ARENA_BYTES, RegistryConfig, ServeConfig
+from weft.server.config import RegistryConfig, ServeConfig
 from weft.server.errors import StartFailed
 from weft.server.model.checkpoint import resolve_model
 from weft.server.model.facts import base_facts
@@ -116,7 +116,7 @@ class Front:
         self._limits = Limits(
             max_rank=config.engine.max_rank,
             max_file_bytes=MAX_BLOB_BYTES,
-            arena_bytes=arena_bytes(config),
+            arena_bytes=config.engine.arena_bytes_on(config.model.device),
         )
         self.health = aio.HealthServicer()
         self._engine_up = False
@@ -235,8 +235,3 @@ def read_defaults(folder: Path) -> Defaults:
 def serving(holds: bool) -> int:
     status = health_pb2.HealthCheckResponse
     return status.SERVING if holds else status.NOT_SERVING
-
-
-def arena_bytes(config: ServeConfig) -> int:
-    """The arena's size, as the engine settles it from the same configuration."""
-    return config.engine.arena_bytes or DEFAULT_ARENA_BYTES[config.model.device]
