@@ -43,6 +43,7 @@ def redis_command(data: DataDir) -> tuple[list[str], str]:
         "appendfsync": "always",
         "save": "",
         "maxmemory-policy": "noeviction",
+        "logfile": str(folder / "redis.log"),
     }
     command = [redis_server_path()]
     for name, value in options.items():

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 
 from .config import RegistryConfig, ServeConfig
 from .logs import configure_logging
@@ -40,6 +41,8 @@ def run_worker(config: ServeConfig, registry: RegistryConfig) -> None:
 def _prepare(config: ServeConfig) -> None:
     _belong_to_parent()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(config.data.metrics)
+    if not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"  # a log wants no progress bars
     configure_logging(config.log_format)
 
 
