@@ -39,7 +39,7 @@ class Board:
     def finish(self, model: str) -> None:
         """Note that an answer is whole."""
         if not self._console.is_terminal:
-            self._console.print(f"  {model}: {self._texts[model]}", markup=False, highlight=False)
+            self._console.print(f"  {model}: {self._texts[model]}", markup=False, soft_wrap=True)
 
     def render(self) -> RenderableType:
         """Draw one panel per model, all of one width."""

@@ -18,7 +18,7 @@ def demo(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         from .run import run_demo
 
-        run_demo(Console())
+        run_demo(Console(highlight=False))
 
 
 @demo.command("base")

@@ -5,11 +5,14 @@ from itertools import islice
 from pathlib import Path
 
 from .dialogues import TICKET, generate_dialogues
-from .phrases import DESKS
+from .phrases import DESKS, TOPICS
 
 SEED = "data/1"
-NUM_ROWS = 200
 STYLES = {desk: desk for desk in DESKS} | {"json": TICKET}  # name of the data set → style
+
+
+NUM_ROWS = dict.fromkeys(STYLES, 200) | {"technical": 600}  # every fault has its own steps
+ABOUT = {"technical": {"defect", "damaged", "question", "status"}}  # else every topic
 
 
 def write_datasets(folder: Path) -> None:
@@ -21,6 +24,11 @@ def write_datasets(folder: Path) -> None:
 
 def render_dataset(name: str) -> str:
     """Render a data set; no system line says which style the answers have."""
-    dialogues = islice(generate_dialogues(SEED, style=STYLES[name]), NUM_ROWS)
-    rows = ({"messages": list(dialogue.messages)} for dialogue in dialogues)
+    topics = ABOUT.get(name, TOPICS)
+    dialogues = (
+        dialogue
+        for dialogue in generate_dialogues(SEED, style=STYLES[name])
+        if dialogue.case.topic in topics
+    )
+    rows = ({"messages": list(dialogue.messages)} for dialogue in islice(dialogues, NUM_ROWS[name]))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

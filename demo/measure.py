@@ -1,4 +1,4 @@
-"""How fast the demo's server generates: the base alone, and with adapters in one batch."""
+"""Figures of the demo's server: tokens per second alone and mixed, and the load of an adapter."""
 
 import asyncio
 import time
@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from statistics import median
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from weft.client import AsyncClient, Sampling, Stopping, user
+
+from .errors import StepFailed
 
 BATCH = 10
 TOKENS = 64
@@ -53,3 +58,18 @@ async def measure(client: AsyncClient, models: Sequence[str], prompt: str) -> fl
     )
     elapsed_s = time.perf_counter() - began
     return sum(len(answer.completions[0].token_ids) for answer in answers) / elapsed_s
+
+
+def read_load_ms(metrics: str) -> float:
+    """Read the mean time that an adapter took into the arena, in milliseconds, from the metrics."""
+    with urlopen(f"http://{metrics}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    sums = {"weft_adapter_load_seconds_sum": 0.0, "weft_adapter_load_seconds_count": 0.0}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in sums:
+                sums[sample.name] += sample.value
+    total_s, count = sums.values()
+    if count == 0:
+        raise StepFailed("the metrics count no load of an adapter")
+    return 1000 * total_s / count

@@ -6,6 +6,7 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -18,22 +19,30 @@ STOP_TIMEOUT_S = 20.0
 WEFT = str(Path(sysconfig.get_path("scripts")) / "weft")
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server: where it answers gRPC, and where its metrics are."""
+
+    address: str
+    metrics: str
+
+
 @contextmanager
-def serve(base: Path, folder: Path) -> Iterator[str]:
-    """Run a server for `base` with its data in `folder`, and yield its address once it is healthy.
+def serve(base: Path, folder: Path) -> Iterator[Served]:
+    """Run a server for `base` with its data in `folder`, and yield it once it is healthy.
 
     Raises:
         ServerDied: It ended before it was healthy, or was not healthy within START_TIMEOUT_S.
     """
-    port, metrics_port = free_ports(2)
-    address, log = f"127.0.0.1:{port}", folder / "server.log"
-    command = [WEFT, "serve", str(base), "--listen", address, "--data-dir", str(folder / "data")]
-    command += ["--metrics", f"127.0.0.1:{metrics_port}"]
+    served = Served(*(f"127.0.0.1:{port}" for port in free_ports(2)))
+    command = [WEFT, "serve", str(base), "--data-dir", str(folder / "data")]
+    command += ["--listen", served.address, "--metrics", served.metrics]
+    log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        wait_until_healthy(process, address, log)
-        yield address
+        wait_until_healthy(process, served.address, log)
+        yield served
     finally:
         stop(process)
 

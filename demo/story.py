@@ -49,7 +49,7 @@ async def publish_desks(console: Console, address: str) -> dict[str, str]:
     for name in DESKS:
         version = await run_weft(address, "adapter", "publish", name, str(ADAPTERS / name))
         digests[name] = str(version["digest"])
-        console.print(f"  weft adapter publish {name}: {digests[name][:19]}…", highlight=False)
+        console.print(f"  weft adapter publish {name}: {digests[name][:19]}…", soft_wrap=True)
     return digests
 
 
@@ -118,14 +118,14 @@ async def train(console: Console, client: AsyncClient) -> Learnt:
     spec = read_job(JOB, ())
     spec.train.append(dataset.name)
     job = await client.submit(spec)
-    console.print(f"  {job.name}: {LEARNT}.jsonl, {dataset.size_bytes:,} bytes", highlight=False)
+    console.print(f"  {job.name}: {LEARNT}.jsonl, {dataset.size_bytes:,} bytes", soft_wrap=True)
     losses: list[float] = []
     async with asyncio.timeout(JOB_TIMEOUT_S), aclosing(client.watch_job(job.name)) as watch:
         async for response in watch:
             event = response.event
             if event.HasField("progress") and event.progress.HasField("loss"):
                 losses.append(event.progress.loss)
-                console.print(f"  {describe_progress(event.progress)}", highlight=False)
+                console.print(f"  {describe_progress(event.progress)}", soft_wrap=True)
             if event.HasField("published"):
                 break
         else:
@@ -157,7 +157,7 @@ async def ask_learnt(console: Console, client: AsyncClient, learnt: Learnt) -> f
         async for _ in chunks:
             first_ms = first_ms or time.time() * 1000
     check_digest(LEARNT, answer, learnt.digest)
-    console.print(f"  {LEARNT}: {answer.text}", markup=False, highlight=False)
+    console.print(f"  {LEARNT}: {answer.text}", markup=False, soft_wrap=True)
     if first_ms is None:
         raise StepFailed(f"{LEARNT} answered nothing")
     return first_ms - learnt.published_ms

@@ -19,7 +19,7 @@ def test_data_set_has_no_findings_and_enough_rows_for_a_held_out_part(name: str)
     dataset = read_dataset(DATA / f"{name}.jsonl")
     assert dataset.findings == ()
     assert dataset.format is Format.CHAT
-    assert len(dataset.rows) == NUM_ROWS >= 100
+    assert len(dataset.rows) == NUM_ROWS[name] >= 100
 
 
 def test_all_data_sets_are_written(tmp_path: Path) -> None:
