@@ -43,7 +43,7 @@ class Board:
 
     def render(self) -> RenderableType:
         """Draw one panel per model, all of one width."""
-        width = max(24, self._console.width // len(self._texts))
+        width = max(18, self._console.width // len(self._texts))
         return Columns(
             [Panel(Text(text), title=model, width=width) for model, text in self._texts.items()],
             padding=0,

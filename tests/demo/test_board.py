@@ -26,3 +26,12 @@ def test_a_pipe_gets_one_line_per_answer_as_it_ends() -> None:
 def test_a_terminal_gets_the_answers_in_one_row() -> None:
     row = next(line for line in show(terminal=True).splitlines() if "Hello [you]" in line)
     assert "Buy!" in row
+
+
+def test_four_answers_stand_side_by_side_on_80_columns() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    models = ("base", "returns", "technical", "sales")
+    console.print(Board(console, models).render())
+    assert isinstance(console.file, io.StringIO)
+    titles = console.file.getvalue().splitlines()[0]
+    assert all(model in titles for model in models)
