@@ -1,20 +1,14 @@
 """A job's adapter on the worker's own copy of the base, as the engine would run it."""
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from weft.adapters.image import read_image
-from weft.adapters.probe import ProbeResult, SiteCapture, check_probe, probe_tokens
+from weft.adapters.probe import ProbeResult, check_probe
 from weft.adapters.sites import BaseFacts
 from weft.adapters.weights import CheckedAdapter
-from weft.kernels import Arena, group_rows
+from weft.kernels import Arena
 
-from .model.batch import ModelBatch
-from .model.kv_cache import KVCache
-from .model.load_probe import pack_step
+from .model.evidence import collect_evidence
 from .model.loader import LoadedModel
 
 
@@ -26,37 +20,14 @@ def probe_image(
     Raises:
         Refused: The image differs from the checked tensors, has no effect, or is not finite.
     """
-    batch, cache = make_batch(model, probe_tokens(facts.vocab_size))
-    arena = load_arena(model, facts, image)
-    assert batch.segments is not None
-    captures = [
-        SiteCapture(name, x_TK.cpu(), model.site_delta(name, x_TK, arena, batch.segments).cpu())
-        for name, x_TK in model.capture_sites(batch, cache).items()
-    ]
+    evidence = collect_evidence(model, load_arena(model, facts, image), 0)
     return check_probe(
         adapter,
         facts,
-        captures,
-        base_logits_TV=model.forward(batch, cache, None).cpu(),
-        adapted_logits_TV=model.forward(batch, cache, arena).cpu(),
+        evidence.captures,
+        base_logits_TV=evidence.base_logits_TV,
+        adapted_logits_TV=evidence.adapted_logits_TV,
     )
-
-
-def make_batch(model: LoadedModel, tokens: tuple[int, ...]) -> tuple[ModelBatch, KVCache]:
-    """One sequence in one step, every row of it in slot 0."""
-    num_rows = len(tokens)
-    table_BM = torch.zeros(1, 1, dtype=torch.int32, device=model.device)
-    ids_T = torch.tensor(tokens, device=model.device)
-    batch = pack_step([ids_T], {0: (0, num_rows)}, table_BM, num_rows)
-    segments = group_rows(np.zeros(num_rows, dtype=np.int32)).to(model.device)
-    cache = KVCache(
-        model.layers,
-        num_blocks=1,
-        block_tokens=num_rows,
-        dtype=model.dtype,
-        device=model.device,
-    )
-    return replace(batch, segments=segments), cache
 
 
 def load_arena(model: LoadedModel, facts: BaseFacts, path: Path) -> Arena:

@@ -109,7 +109,6 @@ class Engine:
             facts,
             arena=self.arena,
             residency=self.residency,
-            block_tokens=budgets.block_tokens,
             max_rank=budgets.max_rank,
             answer=self._tell,
         )

@@ -6,41 +6,28 @@ thread only runs the model.
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from weft.adapters.errors import Refused
-from weft.adapters.probe import ProbeResult, SiteCapture, check_probe, probe_tokens
+from weft.adapters.probe import ProbeResult, check_probe
 from weft.adapters.sites import BaseFacts
 from weft.adapters.tensor_checks import Limits
 from weft.adapters.weights import CheckedAdapter, check_adapter
 from weft.kernels import Arena
 from weft.server.channel import FoundViolation, Probe, Probed
-from weft.server.model.kv_cache import KVCache
+from weft.server.model.evidence import Evidence, collect_evidence
 from weft.server.model.loader import LoadedModel
 
-from .batch import build_batch
-from .plan import Chunk, Plan
 from .residency import Residency
-from .sequence import alone
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[bytes, Probed], None]
-
-
-class Evidence(NamedTuple):
-    """What the engine computed for one adapter, on the host."""
-
-    captures: Sequence[SiteCapture]
-    base_logits_TV: Tensor
-    adapted_logits_TV: Tensor
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +51,6 @@ class Probing:
         *,
         arena: Arena,
         residency: Residency,
-        block_tokens: int,
         max_rank: int,
         answer: Answer,
     ) -> None:
@@ -72,7 +58,6 @@ class Probing:
         self._facts = facts
         self._arena = arena
         self._residency = residency
-        self._block_tokens = block_tokens
         self._limits = Limits(max_rank, max_file_bytes=sys.maxsize, arena_bytes=arena.data.nbytes)
         self._answer = answer
         self._pending: list[Pending] = []
@@ -157,37 +142,12 @@ class Probing:
 
     def _try(self, slot: int, digest: str) -> Evidence | None:
         try:
-            return self._collect(slot)
+            return collect_evidence(self._model, self._arena, slot)
         except torch.AcceleratorError:
             raise  # the device is lost to this process
         except Exception:
             logger.exception("the probe of %s failed", digest)
             return None
-
-    def _collect(self, slot: int) -> Evidence:
-        """Run the fixed tokens through the base, the adapter, and every site by itself."""
-        model, tokens = self._model, list(probe_tokens(self._facts.vocab_size))
-        num_blocks = -(-len(tokens) // self._block_tokens)
-        cache = KVCache(
-            model.layers,
-            num_blocks=num_blocks,
-            block_tokens=self._block_tokens,
-            dtype=model.dtype,
-            device=model.device,
-        )
-        chunk = Chunk(alone(tokens, num_blocks=num_blocks, slot=slot), 0, len(tokens))
-        batch = build_batch(Plan((chunk,)), block_tokens=self._block_tokens, device=model.device)
-        batch = replace(batch, logit_rows=torch.arange(len(tokens), device=model.device))
-        assert batch.segments is not None
-        base_TV = model.forward(batch, cache, None).cpu()
-        adapted_TV = model.forward(batch, cache, self._arena).cpu()
-        captures = [
-            SiteCapture(
-                name, x_TK.cpu(), model.site_delta(name, x_TK, self._arena, batch.segments).cpu()
-            )
-            for name, x_TK in model.capture_sites(batch, cache).items()
-        ]
-        return Evidence(captures, base_TV, adapted_TV)
 
     def _close(self, probe: Pending, future: Future[CheckedAdapter] | Future[ProbeResult]) -> None:
         """Answer with what a future of the probe came to."""
