@@ -1,5 +1,6 @@
 """The recipe of the demo's base model: a small Llama that has read the shop's dialogues."""
 
+import copy
 import logging
 import math
 from collections.abc import Iterator
@@ -78,9 +79,8 @@ def build_base(recipe: Recipe, folder: Path) -> None:
     model = build_model(recipe, tokenizer)
     for stage in recipe.stages:
         train(recipe, stage, model, tokenizer)
-        model.bfloat16()
         save_base(model, tokenizer, folder)
-        model.float()
+        round_weights(model)
 
 
 def train(
@@ -197,6 +197,13 @@ def train_step(model: LlamaForCausalLM, batch: Batch, optimizer: torch.optim.Opt
 
 
 def save_base(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save as it is served and committed."""
-    model.save_pretrained(folder)
+    """Save in bfloat16, as it is served and committed."""
+    copy.deepcopy(model).bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def round_weights(model: LlamaForCausalLM) -> None:
+    """Round the weights to what is saved of them; buffers, such as RoPE's, stay exact."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())

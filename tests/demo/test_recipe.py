@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from weft.demo.recipe import (
     Recipe,
@@ -18,6 +18,8 @@ from weft.demo.recipe import (
     mix_dialogues,
     rate,
     read_batches,
+    round_weights,
+    save_base,
     train_step,
 )
 
@@ -59,6 +61,16 @@ def test_the_saved_base_is_bfloat16_with_its_tokenizer(tmp_path: Path) -> None:
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
     assert len(tokenizer) == model.config.vocab_size == SMALL.vocabulary
     assert "{% generation %}" in tokenizer.chat_template
+
+
+def test_the_next_stage_starts_from_what_was_saved(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(SMALL)
+    model = build_model(SMALL, tokenizer)
+    save_base(model, tokenizer, tmp_path)
+    round_weights(model)
+    saved = LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    tokens_BT = next(read_batches(SMALL, FIRST, tokenizer)).tokens_BT
+    torch.testing.assert_close(model(tokens_BT).logits, saved(tokens_BT).logits, rtol=0, atol=0)
 
 
 def test_the_loss_falls() -> None:
