@@ -12,13 +12,13 @@ from weft.adapters.blobs import Blobs
 from weft.adapters.catalogue import Catalogue
 from weft.adapters.config import CONFIG_FILE
 from weft.adapters.digest import is_digest
-from weft.adapters.errors import Refused, UploadTaken
+from weft.adapters.errors import Refused, UploadNotFound
 from weft.adapters.image import read_image, write_image
 from weft.adapters.names import LATEST, RESERVED, is_name
 from weft.adapters.publish import Publisher
 from weft.adapters.records import AliasMove, Call, Published, Version, VersionState
 from weft.adapters.sites import BaseFacts
-from weft.adapters.store import CHUNK_BYTES
+from weft.adapters.store import CHUNK_BYTES, StorageId
 from weft.adapters.tensor_checks import Limits
 from weft.adapters.uploads import Upload, Uploads
 from weft.adapters.view import RegistryView
@@ -84,8 +84,9 @@ class ContentCalls:
             if writer is None:
                 name = request.upload
                 writer = await self._uploads.open_writer(CALLER.get().tenant, name)
-            if request.upload != name:
-                raise UploadTaken(f"one call writes one upload, this one {name}")
+            findings = Findings()
+            findings.check(request.upload == name, "upload", request.upload, f"{name} as before")
+            findings.done()
             if len(request.data) > MAX_DATA_BYTES:
                 raise MessageTooLarge(
                     f"{len(request.data)} bytes of data exceed {MAX_DATA_BYTES} a message",
@@ -104,10 +105,23 @@ class ContentCalls:
     async def CommitUpload(
         self, request: adapters_pb2.CommitUploadRequest, context: Context
     ) -> adapters_pb2.CommitUploadResponse:
-        digest = await self._uploads.commit(CALLER.get().tenant, request.upload)
+        digest = await self._commit(CALLER.get().tenant, request.upload)
         return adapters_pb2.CommitUploadResponse(
             digest=digest, size_bytes=await self._blobs.size(digest)
         )
+
+    async def _commit(self, tenant: str, upload: str) -> str:
+        """Commit an upload, or find that it was committed before."""
+        try:
+            return await self._uploads.commit(tenant, upload)
+        except UploadNotFound:
+            try:
+                digest = StorageId.parse(upload).digest
+            except ValueError:
+                digest = ""
+            if not digest or await self._blobs.find_missing(tenant, [digest]):
+                raise
+            return digest
 
     async def PublishAdapter(
         self, request: adapters_pb2.PublishAdapterRequest, context: Context

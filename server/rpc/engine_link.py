@@ -32,7 +32,13 @@ from weft.server.channel import (
     Unready,
     Welcome,
 )
-from weft.server.errors import Cancelled, EngineUnavailable, StartFailed
+from weft.server.errors import (
+    AdapterLoadFailed,
+    Cancelled,
+    EngineUnavailable,
+    ServerError,
+    StartFailed,
+)
 
 from .status import engine_error, row_of
 
@@ -184,8 +190,10 @@ class EngineLink:
     async def _bring(self, digest: str) -> None:
         try:
             path = await self._images(digest)
-        except AdapterError as error:
+        except (AdapterError, ServerError, OSError) as error:
             logger.warning("image of %s: %s", digest, error)
+            if isinstance(error, OSError):  # its text has paths
+                error = AdapterLoadFailed(f"the image of {digest} could not be written")
             reason = row_of(error).reason
             self._outbox.put_nowait(Unready(digest=digest, reason=reason, message=str(error)))
         else:

@@ -15,6 +15,7 @@ MAX_LABEL_KEY_BYTES = 63
 MAX_LABEL_VALUE_BYTES = 255
 MAX_DISPLAY_NAME_BYTES = 255
 MAX_REASON_BYTES = 255
+EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 
@@ -40,6 +41,14 @@ def read_page_size(value: int) -> int:
     findings.check(value <= MAX_PAGE, "page_size", value, f"at most {MAX_PAGE}")
     findings.done()
     return value or DEFAULT_PAGE
+
+
+def read_event_id(name: str, text: str) -> str:
+    """Check the id of an event, or nothing; raise RequestInvalid."""
+    findings = Findings()
+    findings.check(not text or EVENT_ID.fullmatch(text) is not None, name, text, "an event's id")
+    findings.done()
+    return text
 
 
 def read_labels(labels: Mapping[str, str]) -> dict[str, str]:

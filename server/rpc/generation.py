@@ -143,7 +143,10 @@ class Generation:
             finished.reason = inference_pb2.FINISH_REASON_STOP_STRING
             finished.stop = self._stop
         else:
-            if held := self._text.finish():
+            held = self._text.finish()
+            if last.reason == "stop" and self._plan.include_stop and self._last_token is not None:
+                held += self._tokenizer.special_text(self._last_token)
+            if held:
                 yield GenerateResponse(chunk=Chunk(index=0, text=held))
             finished.reason = REASONS[last.reason]
             if last.reason == "stop" and self._last_token is not None:

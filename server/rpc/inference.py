@@ -49,7 +49,8 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[inference_pb2.GenerateResponse]:
         caller = CALLER.get()
-        began = time.monotonic()
+        peer = context.peer()  # of a cancelled call it is a segmentation fault, grpcio 1.85.1
+        deadline = time.monotonic() + time_left_s(context, cap_s=self._max_request_s)
         plan = read_generate(request, self._defaults, vocab_size=self._facts.vocab_size)
         target = await self._targets.resolve(caller, request.model, context)
         generation = Generation(plan, self._tokenizer)
@@ -60,7 +61,6 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             max_tokens = longest_completion(
                 plan, prompt_tokens=len(prompt.tokens), max_context=welcome.max_context
             )
-            deadline = began + time_left_s(context, cap_s=self._max_request_s)
             await context.send_initial_metadata((("x-weft-digest", target.digest),))
             yield inference_pb2.GenerateResponse(resolved=self._resolved(target, plan))
 
@@ -88,7 +88,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             reason = row_of(Cancelled("")).reason
             raise
         finally:
-            self._account(caller, target, plan, generation, reason, peer=context.peer())
+            self._account(caller, target, plan, generation, reason, peer=peer)
 
     async def Tokenize(
         self, request: inference_pb2.TokenizeRequest, context: Context
@@ -108,11 +108,9 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.ListModelsRequest, context: Context
     ) -> inference_pb2.ListModelsResponse:
         size = read_page_size(request.page_size)
-        found = self._targets.list(CALLER.get(), all_versions=request.all_versions)
-        after = request.page_token
-        page = [target for target in found if target.model > after][: size + 1]
-        if not after:
-            page = [self._targets.base(), *page[:size]]
+        page = self._targets.list(
+            CALLER.get(), all_versions=request.all_versions, after=request.page_token
+        )
         return inference_pb2.ListModelsResponse(
             models=[self._model(target) for target in page[:size]],
             next_page_token=page[size - 1].model if len(page) > size else "",

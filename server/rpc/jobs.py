@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -30,6 +31,9 @@ from .job_specs import read_spec
 from .targets import Targets
 
 logger = logging.getLogger(__name__)
+
+JOB_TOKEN = re.compile(r"[0-9]{1,19}:[0-9a-f]+")
+CURSOR = re.compile(r"[0-9]{1,19}")
 
 
 class JobService(jobs_pb2_grpc.JobServiceServicer):
@@ -79,11 +83,15 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
         self, request: jobs_pb2.ListDatasetsRequest, context: Context
     ) -> jobs_pb2.ListDatasetsResponse:
         size = read_page_size(request.page_size)
+        token = request.page_token
         records = await self._datasets.list_datasets(CALLER.get().tenant)
         wanted = dict(request.labels).items()
         found = [record for record in records if wanted <= record.labels.items()]
         ids = [record.id for record in found]
-        start = ids.index(request.page_token) + 1 if request.page_token in ids else 0
+        findings = Findings()
+        findings.check(not token or token in ids, "page_token", token, "of a page of data sets")
+        findings.done()
+        start = ids.index(token) + 1 if token else 0
         page = found[start : start + size]
         return jobs_pb2.ListDatasetsResponse(
             datasets=map(dataset_message, page),
@@ -110,6 +118,15 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
         self, request: jobs_pb2.ListJobsRequest, context: Context
     ) -> jobs_pb2.ListJobsResponse:
         size = read_page_size(request.page_size)
+        token = request.page_token
+        findings = Findings()
+        findings.check(
+            not token or JOB_TOKEN.fullmatch(token) is not None,
+            "page_token",
+            token,
+            "of a page of jobs",
+        )
+        findings.done()
         names = [jobs_pb2.JobState.Name(s).removeprefix("JOB_STATE_") for s in request.states]
         known = JobState.__members__
         states = [JobState(name) for name in names if name in known]
@@ -120,7 +137,7 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
             states=states,
             labels=dict(request.labels),
             limit=size,
-            token=request.page_token or None,
+            token=token or None,
         )
         return jobs_pb2.ListJobsResponse(
             jobs=map(job_message, page.jobs), next_page_token=page.next_token or ""
@@ -132,7 +149,10 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
         (job_id,) = read_name("jobs/{}", request.name)
         findings = Findings()
         findings.check(
-            request.etag.isdecimal() or not request.etag, "etag", request.etag, "a job's etag"
+            not request.etag or CURSOR.fullmatch(request.etag) is not None,
+            "etag",
+            request.etag,
+            "a job's etag",
         )
         findings.done()
         generation = int(request.etag) if request.etag else None
@@ -144,7 +164,9 @@ class JobService(jobs_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[jobs_pb2.WatchJobResponse]:
         findings = Findings()
         cursor = request.cursor or "0"
-        findings.check(cursor.isdecimal(), "cursor", request.cursor, "an event's cursor")
+        findings.check(
+            CURSOR.fullmatch(cursor) is not None, "cursor", request.cursor, "an event's cursor"
+        )
         findings.done()
         job = await self._job(request.name)
         events = self._jobs.watch(job.tenant, job.id, news=self._news, cursor=cursor)

@@ -123,8 +123,8 @@ def digests_by_adapter(versions: Iterable[Version]) -> defaultdict[str, dict[int
     return digests
 
 
-def event_message(event: Event) -> adapters_pb2.AdapterEvent:
-    """Describe a change by the state that results."""
+def event_message(event: Event, digests: Mapping[int, str]) -> adapters_pb2.AdapterEvent:
+    """Describe a change by the state that results; `digests` are of the adapter's versions."""
     message = adapters_pb2.AdapterEvent(
         type="ADAPTER_EVENT_TYPE_" + event.kind.upper().replace(".", "_"),
         time_ms=event.time_ms,
@@ -135,5 +135,5 @@ def event_message(event: Event) -> adapters_pb2.AdapterEvent:
         message.version.CopyFrom(version_message(version))
     elif event.kind == "alias.set":
         alias = decode_alias(event.name, event.state)
-        message.alias.CopyFrom(alias_message(event.adapter, alias, {}))
+        message.alias.CopyFrom(alias_message(event.adapter, alias, digests))
     return message

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from weft.adapters.catalogue import Catalogue
+from weft.adapters.names import is_name
 from weft.adapters.records import Alias, Event
 from weft.adapters.registry import Registry
 from weft.adapters.removal import Removal
@@ -13,7 +14,15 @@ from weft.protos.v1 import adapters_pb2, types_pb2
 
 from .auth import CALLER
 from .border import Context
-from .fields import call_of, read_labels, read_name, read_page_size, read_version_number
+from .fields import (
+    Findings,
+    call_of,
+    read_event_id,
+    read_labels,
+    read_name,
+    read_page_size,
+    read_version_number,
+)
 from .messages import (
     adapter_message,
     alias_message,
@@ -143,6 +152,9 @@ class NameCalls:
         self, request: adapters_pb2.SetAliasRequest, context: Context
     ) -> adapters_pb2.SetAliasResponse:
         name, alias = read_name("adapters/{}/aliases/{}", request.name)
+        findings = Findings()
+        findings.check(is_name(alias), "name", alias, "1 to 63 of a-z 0-9 . _ - for an alias")
+        findings.done()
         moved = await self._registry.set_alias(
             call_of(request.request_id, reason=request.reason),
             name,
@@ -204,7 +216,10 @@ class NameCalls:
         (name,) = read_name("adapters/{}", request.parent)
         size = read_page_size(request.page_size)
         page = await self._catalogue.list_audit(
-            CALLER.get().tenant, name, before=request.page_token, limit=size + 1
+            CALLER.get().tenant,
+            name,
+            before=read_event_id("page_token", request.page_token),
+            limit=size + 1,
         )
         return adapters_pb2.ListAuditEventsResponse(
             events=map(audit_message, page[:size]),
@@ -215,11 +230,14 @@ class NameCalls:
         self, request: adapters_pb2.WatchAdaptersRequest, context: Context
     ) -> AsyncIterator[adapters_pb2.WatchAdaptersResponse]:
         tenant = CALLER.get().tenant
-        async with aclosing(self._view.watch(tenant, request.cursor)) as changes:
+        cursor = read_event_id("cursor", request.cursor)
+        async with aclosing(self._view.watch(tenant, cursor)) as changes:
             async for change in changes:
                 if isinstance(change, Event):
+                    digests = digests_by_adapter(self._view.snapshot(tenant).versions)
                     yield adapters_pb2.WatchAdaptersResponse(
-                        cursor=change.event_id, change=event_message(change)
+                        cursor=change.event_id,
+                        change=event_message(change, digests[change.adapter]),
                     )
                 else:
                     for response in snapshot_messages(change):

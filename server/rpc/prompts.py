@@ -64,6 +64,7 @@ class Tokenizer:
                 self.hf.apply_chat_template(
                     messages,
                     tools=[json_format.MessageToDict(tool) for tool in chat.tools] or None,
+                    chat_template=None,  # the base's; an argument of this name is refused
                     add_generation_prompt=opens,
                     tokenize=False,
                     **arguments,
@@ -80,6 +81,11 @@ class Tokenizer:
         if fallback := BYTE_FALLBACK.fullmatch(piece):
             return bytes.fromhex(fallback[1])
         return piece.replace(SENTENCEPIECE_SPACE, " ").encode()
+
+    def special_text(self, token: int) -> str:
+        """The text of a special token, which streams leave out; empty for any other."""
+        is_special = token in self.hf.all_special_ids
+        return (self.hf.backend_tokenizer.id_to_token(token) or "") if is_special else ""
 
     async def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         def encode() -> list[int]:

@@ -1,17 +1,22 @@
 """The one table that turns an error into a gRPC status with a machine-readable reason."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import BadRequest
 
 from weft.adapters import errors as adapters
 from weft.server import errors as server
 
 DOMAIN = "weft"
 RETRY_S = 1.0
+# What trailers may hold in all is 8 KiB in most clients, where details count as base64.
+MAX_STATUS_BYTES = 4096
+MAX_MESSAGE_BYTES = 512
+MAX_FIELD_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,59 +87,99 @@ def row_of(error: Exception) -> Row:
 def engine_error(reason: str, text: str, metadata: dict[str, str]) -> Exception:
     """Make the error that the engine named by its reason."""
     kind = BY_REASON[reason]
+    if issubclass(kind, server.RequestInvalid):
+        return kind((server.FieldViolation("prompt", text),), **metadata)
+    if issubclass(kind, adapters.Refused):
+        return server.AdapterLoadFailed(text, **metadata)
     if issubclass(kind, adapters.AdapterError | server.ServerError):
         return kind(text, **metadata)
     return kind(text)
 
 
 def status_of(error: Exception, *, error_id: str) -> status_pb2.Status:
-    """Describe an error on the wire; what is unforeseen shows its id and nothing else."""
+    """Describe an error on the wire; what is unforeseen shows its id and nothing else.
+
+    A status that lists violations says how many there are, and lists as many as fit.
+    """
     row = row_of(error)
     metadata: dict[str, str] = getattr(error, "metadata", {})
     text = str(error)
     if row.reason == "INTERNAL":
         text, metadata = f"internal error {error_id}", {"error_id": error_id}
-    details: list[message.Message] = [
-        error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN, metadata=metadata)
-    ]
-    if isinstance(error, server.RequestInvalid):
-        details.append(
-            _bad_request((found.field, found.description, "") for found in error.violations)
-        )
-    if isinstance(error, adapters.Refused):
-        details.append(
-            _bad_request(
-                (found.path, f"found {found.found}, expected {found.expected}", found.code)
-                for found in error.violations
-            )
-        )
+    violations = list(_violations(error))
+    if violations:
+        metadata = {**metadata, "violations_total": str(len(violations))}
+    text = _shortened(text, MAX_MESSAGE_BYTES)
+    info = error_details_pb2.ErrorInfo(
+        reason=row.reason,
+        domain=DOMAIN,
+        metadata={key: _shortened(value, MAX_FIELD_BYTES) for key, value in metadata.items()},
+    )
+    status = status_pb2.Status(
+        code=row.code.value[0],
+        message=text,
+        details=map(packed, [info, *_further_details(error, text)]),
+    )
+    if violations:
+        _list_violations(status, violations)
+    return status
+
+
+def _further_details(error: Exception, text: str) -> Iterator[message.Message]:
     if isinstance(error, adapters.QuotaExceeded):
         violation = error_details_pb2.QuotaFailure.Violation(description=text)
-        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
+        yield error_details_pb2.QuotaFailure(violations=[violation])
     if isinstance(error, adapters.NotFound):
-        details.append(
-            error_details_pb2.ResourceInfo(
-                resource_type=type(error).__name__.removesuffix("NotFound").lower(),
-                resource_name=metadata.get("name", ""),
-                description=text,
-            )
+        yield error_details_pb2.ResourceInfo(
+            resource_type=type(error).__name__.removesuffix("NotFound").lower(),
+            resource_name=_shortened(error.metadata.get("name", ""), MAX_FIELD_BYTES),
+            description=text,
         )
-    if row.retry_s is not None:
-        delay = duration_pb2.Duration(nanos=0, seconds=int(row.retry_s))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=row.code.value[0], message=text, details=map(packed, details))
+    if (retry_s := row_of(error).retry_s) is not None:
+        delay = duration_pb2.Duration(nanos=0, seconds=int(retry_s))
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
-def _bad_request(violations: Iterable[tuple[str, str, str]]) -> error_details_pb2.BadRequest:
-    """Field, description and (for an adapter) admission code of every violation that fits."""
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=field, description=description, reason=code
-            )
-            for field, description, code in violations
-        ]
+def _violations(error: Exception) -> Iterator[BadRequest.FieldViolation]:
+    """Field, description and (for an adapter) admission code of every violation."""
+    if isinstance(error, server.RequestInvalid):
+        for violation in error.violations:
+            yield _violation(violation.field, violation.description)
+    if isinstance(error, adapters.Refused | adapters.OptionsInvalid):
+        for found in error.violations:
+            description = f"found {found.found}, expected {found.expected}"
+            yield _violation(found.path, description, code=found.code)
+
+
+def _violation(field: str, description: str, *, code: str = "") -> BadRequest.FieldViolation:
+    return BadRequest.FieldViolation(
+        field=_shortened(field, MAX_FIELD_BYTES),
+        description=_shortened(description, MAX_FIELD_BYTES),
+        reason=code,
     )
+
+
+def _list_violations(
+    status: status_pb2.Status, violations: Iterable[BadRequest.FieldViolation]
+) -> None:
+    """Add those that leave the status within its size."""
+    framing = 64  # of the detail, and of its type's name
+    left = MAX_STATUS_BYTES - status.ByteSize() - framing
+    listed = BadRequest()
+    for violation in violations:
+        left -= violation.ByteSize() + 4
+        if left < 0:
+            break
+        listed.field_violations.append(violation)
+    status.details.append(packed(listed))
+
+
+def _shortened(text: str, max_bytes: int) -> str:
+    """Cut a text to its beginning where it is too long for a status."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= max_bytes:
+        return encoded.decode()
+    return encoded[: max_bytes - 3].decode(errors="ignore") + "…"
 
 
 def packed(detail: message.Message) -> any_pb2.Any:

@@ -3,9 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from weft.adapters.errors import BaseNotServed, ModelNotFound
-from weft.adapters.names import LATEST, SHARED
+from weft.adapters.names import (
+    LATEST,
+    SHARED,
+    Reference,
+    VersionReference,
+    parse_reference,
+)
 from weft.adapters.records import Version, VersionContent
 from weft.adapters.sites import BaseFacts
 from weft.adapters.view import RegistryView
@@ -18,6 +26,14 @@ from .messages import STATES, alias_message, digests_by_adapter
 
 AFTER = "x-weft-after"
 AFTER_CAP_S = 30.0
+
+
+class Place(NamedTuple):
+    """The order of lists: the base, the tenant's own adapters, those of all tenants."""
+
+    is_shared: bool = False
+    adapter: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,12 @@ class Target:
     @property
     def version(self) -> int:
         return self.record.number if self.record is not None else 0
+
+    @property
+    def place(self) -> "Place":
+        """Where it stands in lists."""
+        is_shared = self.record is not None and self.record.tenant == SHARED
+        return Place(is_shared, self.adapter, self.version)
 
     @property
     def created_ms(self) -> int:
@@ -105,8 +127,34 @@ class Targets:
     def base(self) -> Target:
         return Target(self._facts.name, self._facts.digest, self._view.cursor)
 
-    def list(self, caller: Caller, *, all_versions: bool) -> Iterator[Target]:
-        """List what the caller can name on this base: what each adapter's name means, or all."""
+    def list(self, caller: Caller, *, all_versions: bool, after: str = "") -> list[Target]:
+        """List what the caller can name: the base, and what each adapter's name means, or all.
+
+        Args:
+            after: Page token, the model of the last one known.
+
+        Raises:
+            RequestInvalid: `after` is none.
+        """
+        found = sorted(
+            [self.base(), *self._adapted(caller, all_versions=all_versions)],
+            key=attrgetter("place"),
+        )
+        return [target for target in found if not after or target.place > self._read_place(after)]
+
+    def _read_place(self, model: str) -> Place:
+        if model == self._facts.name:
+            return Place()
+        try:
+            reference: Reference | None = parse_reference(model)
+        except ModelNotFound:
+            reference = None
+        if not isinstance(reference, VersionReference):
+            violation = FieldViolation("page_token", f"{model[:100]!r} is not of a page of models")
+            raise RequestInvalid((violation,))
+        return Place(reference.shared, reference.adapter, reference.version)
+
+    def _adapted(self, caller: Caller, *, all_versions: bool) -> Iterator[Target]:
         for tenant in (caller.tenant, SHARED):
             snapshot = self._view.snapshot(tenant)
             digests = digests_by_adapter(snapshot.versions)
