@@ -1,14 +1,21 @@
 """The bodies of the processes that `weft serve` starts; each imports what it needs when it runs."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .config import RegistryConfig, ServeConfig
+from .errors import StartFailed
 from .logs import configure_logging
 
+logger = logging.getLogger(__name__)
+
 PR_SET_PDEATHSIG = 1
+CANNOT_START = 78  # EX_CONFIG: another try would end the same way
 
 
 def run_redis(command: list[str]) -> None:
@@ -18,32 +25,39 @@ def run_redis(command: list[str]) -> None:
 
 
 def run_engine(config: ServeConfig) -> None:
-    _prepare(config)
-    from .engine.process import main
+    with _process(config):
+        from .engine.process import main
 
-    main(config)
+        main(config)
 
 
 def run_front(config: ServeConfig, registry: RegistryConfig) -> None:
-    _prepare(config)
-    from .rpc.app import main
+    with _process(config):
+        from .rpc.app import main
 
-    main(config, registry)
+        main(config, registry)
 
 
 def run_worker(config: ServeConfig, registry: RegistryConfig) -> None:
-    _prepare(config)
-    from .worker import main
+    with _process(config):
+        from .worker import main
 
-    main(config, registry)
+        main(config, registry)
 
 
-def _prepare(config: ServeConfig) -> None:
+@contextmanager
+def _process(config: ServeConfig) -> Iterator[None]:
+    """Set the process up; a start that can never succeed ends with CANNOT_START."""
     _belong_to_parent()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(config.data.metrics)
     if not sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"  # a log wants no progress bars
     configure_logging(config.log_format)
+    try:
+        yield
+    except StartFailed as error:
+        logger.critical("%s", error)
+        sys.exit(CANNOT_START)
 
 
 def _belong_to_parent() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from weft.server.config import DataDir
 from weft.server.errors import StartFailed
+from weft.server.processes import CANNOT_START
 from weft.server.supervisor import FAILURES, Part, exited, locked
 
 # Spawned processes import what they run by name, so these run what the standard library has.
@@ -60,6 +61,13 @@ async def test_a_part_that_keeps_dying_is_given_up() -> None:
     part = Part("die", starter(*EXIT_3), first_delay_s=0.01)
     with pytest.raises(StartFailed, match=f"die died {FAILURES} times"):
         await part.run()
+
+
+async def test_a_part_that_cannot_start_is_not_tried_again() -> None:
+    part = Part("misled", starter(os._exit, CANNOT_START), first_delay_s=3600)
+    async with asyncio.timeout(20):
+        with pytest.raises(StartFailed, match="misled cannot start"):
+            await part.run()
 
 
 def test_delay_doubles_up_to_its_limit_and_forgets_old_deaths() -> None:
