@@ -65,14 +65,12 @@ class Part:
             await exited(self.process)
             assert self.process.pid is not None
             self.on_death(self.process.pid)
+            code = self.process.exitcode
+            if code == processes.CANNOT_START:
+                raise StartFailed(f"{self.name} cannot start as configured", part=self.name)
             self.deaths.append(time.monotonic())
             delay_s = self.delay_s()
-            logger.warning(
-                "%s ended with %s, starts again in %.0f s",
-                self.name,
-                self.process.exitcode,
-                delay_s,
-            )
+            logger.warning("%s ended with %s, starts again in %.0f s", self.name, code, delay_s)
             await asyncio.sleep(delay_s)
 
     async def stop(self) -> None:

@@ -7,20 +7,14 @@ os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 import redis.asyncio
 import torch
 
-from weft.server.config import DataDir
-from weft.server.embedded_redis import redis_command
-
-from .running import Server, running_server
+from .running import RedisServer, Server, running_server
 
 torch.set_num_threads(1)
 
@@ -32,11 +26,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given is not None:
         yield given
         return
-    command, url = redis_command(DataDir(tmp_path_factory.mktemp("redis")))
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        wait_for_redis(url)
-        yield url
-        server.terminate()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -46,21 +37,6 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     await client.flushall()
     yield client
     await client.aclose()
-
-
-def wait_for_redis(url: str, *, timeout_s: float = 20) -> None:
-    """Return when the server answers a PING; raise TimeoutError after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    with redis.Redis.from_url(url) as client:
-        while True:
-            try:
-                client.ping()
-            except redis.RedisError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no redis-server at {url} within {timeout_s} s") from None
-                time.sleep(0.02)
-            else:
-                return
 
 
 @pytest.fixture(scope="session")
