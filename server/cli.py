@@ -15,7 +15,7 @@ from weft.client import FieldViolation, WeftError
 
 from .commands.exits import Exit, exit_of
 from .commands.session import Session, session_options
-from .errors import ServerError
+from .errors import ServerError, StartFailed
 from .logs import configure_logging
 from .rpc.status import row_of
 
@@ -137,6 +137,9 @@ def run(arguments: Sequence[str]) -> Exit | int:
         ]
         report("ADAPTER_REFUSED", f"{len(found)} reasons", found)
         return Exit.REFUSED
+    except StartFailed as error:
+        click.echo(f"weft: cannot start: {error}", err=True)
+        return Exit.FAILED
     except (AdapterError, ServerError) as error:
         row = row_of(error)
         report(row.reason, str(error), [])
