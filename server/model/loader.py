@@ -140,16 +140,33 @@ def load_model(
     Raises:
         ModelRefused: A gate refuses the model; the message names gate and value.
     """
-    config, _ = open_architecture(path)
+    open_architecture(path)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         path, dtype=dtype, attn_implementation="eager"
     )
-    nn.Module.to(model, device).eval().requires_grad_(False)
+    nn.Module.to(model, device)
+    return adapt_model(model, facts=facts, max_context=max_context)
+
+
+@torch.inference_mode()
+def adapt_model(
+    model: PreTrainedModel, *, facts: BaseFacts, max_context: int | None = None
+) -> LoadedModel:
+    """Pass a model in memory through gates 3 and 4 and make the swaps.
+
+    Args:
+        model: On its device, in the serving dtype, with eager attention; it becomes the result's.
+        max_context: Longest sequence that will be served; None = what the model admits.
+
+    Raises:
+        ModelRefused: A gate refuses the model; the message names gate and value.
+    """
+    model.eval().requires_grad_(False)
     fix_longrope(model, max_context or facts.max_context)
     prompts = probe_prompts(facts.vocab_size, model.device)
     stock = run_stock(model, prompts)
     layers = record_layers(model, prompts[0])
-    check_layers(layers, config)
+    check_layers(layers, model.config)
     step = SiteStep()
     sites = install_sites(model, facts, step)
     loaded = LoadedModel(model, facts, PagedAttention(layers), sites, step)
@@ -160,7 +177,8 @@ def load_model(
         merged,
         apply_swap(pack, loaded, prompts[0]) if not merged.undone else pack.skip(),
     )
-    check_logits(run_packed(loaded.forward_base, prompts, layers, dtype), stock, dtype)
+    logits = run_packed(loaded.forward_base, prompts, layers, model.dtype)
+    check_logits(logits, stock, model.dtype)
     return loaded
 
 
