@@ -1,0 +1,141 @@
+"""Drives an engine in this process: stands where a front stands, without a socket between."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from weft.adapters.sites import BaseFacts
+from weft.server.channel import (
+    EngineMessage,
+    Failed,
+    Finished,
+    LoadSample,
+    Need,
+    Ready,
+    Sampling,
+    StepSample,
+    Submit,
+    TokenLogprobs,
+    Tokens,
+)
+from weft.server.config import EngineConfig
+from weft.server.engine.engine import Engine
+from weft.server.model.loader import LoadedModel
+
+from .errors import RunFailed
+
+PEER = b"bench"
+WAIT_S = 5.0
+
+
+class Request(NamedTuple):
+    """A prompt for an adapter, or for the base; greedy, of exactly `new_tokens`."""
+
+    tokens: list[int]
+    digest: str | None
+    new_tokens: int
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back of one request."""
+
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finished: Finished | None = None
+
+
+class Run(NamedTuple):
+    """Requests that were submitted together, and what the engine says of its steps."""
+
+    answers: Sequence[Answer]
+    seconds: float
+    steps: Sequence[StepSample]
+    loads: Sequence[LoadSample]
+
+
+class Driver:
+    """Submits to an engine of its own and keeps what it is told."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        facts: BaseFacts,
+        config: EngineConfig,
+        images: Mapping[str, Path],
+    ) -> None:
+        self.engine = Engine(model, facts, config, send=self._hear)
+        self._images = images
+        self._needs: list[str] = []
+        self._answers: dict[int, Answer] = {}
+        self._num_streams = 0
+        self._num_runs = 0
+        self._failure: Failed | None = None
+
+    def run(self, requests: Sequence[Request], *, logprobs: int | None = None) -> Run:
+        """Submit all at once and step until every one has ended; no run reuses another's prefix.
+
+        Raises:
+            RunFailed: A sequence ended by a fault.
+        """
+        self._num_runs += 1
+        self.engine.stats()
+        began = time.perf_counter()
+        streams = [self._submit(request, logprobs) for request in requests]
+        while any(self._answers[stream].finished is None for stream in streams):
+            self._advance()
+        seconds = time.perf_counter() - began
+        stats = self.engine.stats()
+        answers = [self._answers.pop(stream) for stream in streams]
+        return Run(answers, seconds, stats.steps, stats.loads)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _submit(self, request: Request, logprobs: int | None) -> int:
+        self._num_streams += 1
+        stream = self._num_streams
+        self._answers[stream] = Answer()
+        self.engine.receive(
+            PEER,
+            Submit(
+                stream=stream,
+                digest=request.digest,
+                tokens=request.tokens,
+                sampling=Sampling(),
+                max_tokens=request.new_tokens,
+                stop_tokens=frozenset(),
+                salt=str(self._num_runs),
+                logprobs=logprobs,
+            ),
+        )
+        return stream
+
+    def _advance(self) -> None:
+        """Bring the images that are needed and run a step, or wait for a load."""
+        for digest in self._needs:
+            self.engine.receive(PEER, Ready(digest, str(self._images[digest])))
+        self._needs.clear()
+        if not self.engine.step() and self.engine.is_loading:
+            self.engine.wait(WAIT_S)
+        if self._failure is not None:
+            raise RunFailed(f"{self._failure.reason}: {self._failure.message}")
+
+    def _hear(self, peer: bytes, message: EngineMessage) -> bool:
+        match message:
+            case Tokens():
+                logprobs = message.logprobs or [None] * len(message.tokens)
+                rows = zip(message.streams, message.tokens, logprobs, strict=True)
+                for stream, token, logprob in rows:
+                    self._answers[stream].tokens.append(token)
+                    if logprob is not None:
+                        self._answers[stream].logprobs.append(logprob)
+            case Finished():
+                self._answers[message.stream].finished = message
+            case Failed():
+                self._failure = message
+            case Need():
+                self._needs.append(message.digest)
+        return True

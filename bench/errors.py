@@ -1,0 +1,18 @@
+"""Why a benchmark ends early.
+
+BenchError
+├── RunFailed    the engine ended a sequence by a fault
+└── PeerMissing  a peer's package is not installed
+"""
+
+
+class BenchError(Exception):
+    """A benchmark cannot go on; the message says why."""
+
+
+class RunFailed(BenchError):
+    """The engine ended a sequence by a fault."""
+
+
+class PeerMissing(BenchError):
+    """A peer's package is not installed."""

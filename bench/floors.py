@@ -1,0 +1,107 @@
+"""The least time that a step can take: its bytes and products over what the machine can do.
+
+Every weight, adapter and cached key is read once; activations are not counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What the machine was measured to do; a copy counts the bytes read and those written."""
+
+    copy_bytes_s: float
+    matmul_flops_s: float
+
+    def best_of(self, other: "Ceilings") -> "Ceilings":
+        """The better of two measurements, each for itself."""
+        return Ceilings(
+            max(self.copy_bytes_s, other.copy_bytes_s),
+            max(self.matmul_flops_s, other.matmul_flops_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What cannot be avoided."""
+
+    num_bytes: float
+    flops: float
+
+    def floor_s(self, ceilings: Ceilings) -> float:
+        """The larger of the time for the bytes and the time for the products."""
+        return max(self.num_bytes / ceilings.copy_bytes_s, self.flops / ceilings.matmul_flops_s)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseCost:
+    """What the base model costs.
+
+    Attributes:
+        weight_bytes: Read by every step: all but an embedding that is only looked up.
+        linear_weights: Elements of the Linears, the output embeddings left out.
+        head_weights: Elements of the output embeddings.
+        kv_token_bytes: Keys and values of one token in all layers.
+        attention_flops: For one query and one key in all layers.
+    """
+
+    weight_bytes: int
+    linear_weights: int
+    head_weights: int
+    kv_token_bytes: int
+    attention_flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """A batch of equal sequences, greedy, of which each may have its adapter.
+
+    Attributes:
+        distinct_elements: Elements of every distinct adapter.
+        row_elements: Elements of each adapted sequence's adapter.
+        element_bytes: Of the serving dtype.
+    """
+
+    base: BaseCost
+    batch: int
+    prompt_tokens: int
+    new_tokens: int
+    distinct_elements: Sequence[int]
+    row_elements: Sequence[int]
+    element_bytes: int
+
+    @property
+    def adapter_bytes(self) -> int:
+        return self.element_bytes * sum(self.distinct_elements)
+
+    def prefill(self) -> Work:
+        """All prompts at once; one token of each is drawn."""
+        base, num_tokens = self.base, self.batch * self.prompt_tokens
+        pairs = self.batch * self.prompt_tokens**2 / 2
+        return Work(
+            num_bytes=base.weight_bytes + self.adapter_bytes + num_tokens * base.kv_token_bytes,
+            flops=2 * num_tokens * base.linear_weights
+            + 2 * self.batch * base.head_weights
+            + pairs * base.attention_flops
+            + 2 * self.prompt_tokens * sum(self.row_elements),
+        )
+
+    def decode_step(self, context: int) -> Work:
+        """One more token of each sequence, all with `context` tokens so far."""
+        base, num_keys = self.base, self.batch * context
+        return Work(
+            num_bytes=base.weight_bytes + self.adapter_bytes + num_keys * base.kv_token_bytes,
+            flops=2 * self.batch * (base.linear_weights + base.head_weights)
+            + num_keys * base.attention_flops
+            + 2 * sum(self.row_elements),
+        )
+
+    def middle_step_s(self, ceilings: Ceilings) -> float:
+        """Floor of the decode step half way."""
+        return self.decode_step(self.prompt_tokens + self.new_tokens // 2).floor_s(ceilings)
+
+    def decode_s(self, ceilings: Ceilings) -> float:
+        """Floor of all decode steps; the prefill draws the first token."""
+        contexts = range(self.prompt_tokens + 1, self.prompt_tokens + self.new_tokens)
+        return sum(self.decode_step(context).floor_s(ceilings) for context in contexts)

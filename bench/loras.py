@@ -1,0 +1,100 @@
+"""Random adapters of a base: as PEFT's files, then through admission into images."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from weft.adapters.image import read_image, write_image
+from weft.adapters.layout import serving_dtype
+from weft.adapters.sites import BaseFacts
+from weft.adapters.tensor_checks import Limits
+from weft.adapters.weights import check_adapter
+
+ALPHA = 16
+STD = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """One adapter of every Linear; `files` are gone unless they were to be kept.
+
+    Attributes:
+        num_elements: Of its image.
+    """
+
+    name: str
+    rank: int
+    digest: str
+    files: Path
+    image: Path
+    num_elements: int
+
+
+def write_loras(
+    facts: BaseFacts,
+    folder: Path,
+    *,
+    num: int,
+    ranks: Sequence[int],
+    seed: int,
+    device: torch.device,
+    keep_files: bool,
+) -> tuple[Lora, ...]:
+    """Write `num` adapters with these ranks in turn, A and B of N(0, 0.02), and pack them."""
+    generator = torch.Generator(device).manual_seed(seed)
+    return tuple(
+        _write_lora(facts, folder / f"lora-{i}", rank, generator, keep_files=keep_files)
+        for i, rank in enumerate(islice(cycle(ranks), num))
+    )
+
+
+def _write_lora(
+    facts: BaseFacts, files: Path, rank: int, generator: torch.Generator, *, keep_files: bool
+) -> Lora:
+    files.mkdir(parents=True)
+    config, weights = files / "adapter_config.json", files / "adapter_model.safetensors"
+    config.write_text(json.dumps(_config(facts, rank)))
+    save_file(_tensors(facts, rank, generator), weights)
+    limits = Limits(max_rank=rank, max_file_bytes=sys.maxsize, arena_bytes=sys.maxsize)
+    checked = check_adapter(config, weights, facts, limits=limits)
+    image = files.with_suffix(".image")
+    write_image(checked, facts, image)
+    del checked  # it maps the files
+    if not keep_files:
+        shutil.rmtree(files)
+    packed = read_image(image, facts)
+    return Lora(files.name, rank, packed.digest, files, image, packed.num_elements)
+
+
+def _config(facts: BaseFacts, rank: int) -> dict[str, object]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": facts.name,
+        "r": rank,
+        "lora_alpha": ALPHA,
+        "target_modules": sorted({name.rpartition(".")[2] for name in facts.members}),
+    }
+
+
+def _tensors(facts: BaseFacts, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
+    dtype = serving_dtype(facts)
+
+    def draw(*shape: int) -> Tensor:
+        values = torch.randn(*shape, generator=generator, device=generator.device)
+        return (STD * values).to(dtype).cpu()
+
+    tensors = {}
+    for name, (site, member) in facts.members.items():
+        key = f"base_model.model.{name}"
+        tensors[f"{key}.lora_A.weight"] = draw(rank, site.in_features)
+        tensors[f"{key}.lora_B.weight"] = draw(member.out_features, rank)
+    return tensors

@@ -1,0 +1,1 @@
+"""Other people's ways to serve adapters, imported from their installed packages."""

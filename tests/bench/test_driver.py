@@ -1,0 +1,37 @@
+"""Driving an engine without a front."""
+
+import pytest
+
+from weft.bench.bed import Bed
+from weft.bench.driver import Request
+from weft.bench.errors import RunFailed
+
+
+def test_run_answers_every_request_in_order_and_loads_what_it_needs(bed: Bed) -> None:
+    digests = [None, *(lora.digest for lora in bed.loras)]
+    requests = [Request([1, 2, 3 + i], digest, 4 + i) for i, digest in enumerate(digests)]
+    run = bed.driver.run(requests, logprobs=2)
+    assert [len(answer.tokens) for answer in run.answers] == [4, 5, 6, 7]
+    assert [len(answer.logprobs) for answer in run.answers] == [4, 5, 6, 7]
+    assert run.seconds >= sum(step.seconds for step in run.steps) > 0
+    assert set(bed.driver.engine.residency.resident) == set(digests[1:])
+    assert not bed.driver.run(requests).loads
+
+
+def test_no_run_reuses_the_prefix_of_another(bed: Bed) -> None:
+    request = Request(bed.prompts(1, 64)[0], None, 2)
+    for _ in range(2):
+        (answer,) = bed.driver.run([request]).answers
+        assert answer.finished is not None
+        assert answer.finished.cached_tokens == 0
+
+
+def test_steps_account_for_every_token(bed: Bed) -> None:
+    run = bed.driver.run([Request([1, 2, 3], None, 5), Request([4, 5], None, 5)])
+    assert sum(step.tokens for step in run.steps) == 5 + 2 * 4
+    assert {step.kind for step in run.steps} == {"prefill", "decode"}
+
+
+def test_request_that_can_never_run_ends_the_run(bed: Bed) -> None:
+    with pytest.raises(RunFailed, match="REQUEST_INVALID"):
+        bed.driver.run([Request([bed.facts.vocab_size], None, 1)])
