@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 import sys
 import time
 
 FORMATS = ("text", "json")
+WORD = re.compile(r"[\x21\x23-\x7e]*")
 
 
 class JsonFormatter(logging.Formatter):
@@ -33,7 +35,14 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, "fields", {})
-        return " ".join([super().formatMessage(record), *(f"{k}={v}" for k, v in fields.items())])
+        shown = (f"{name}={_shown(value)}" for name, value in fields.items())
+        return " ".join([super().formatMessage(record), *shown])
+
+
+def _shown(value: object) -> str:
+    """Quote a text that would not be one word of the line."""
+    text = str(value)
+    return text if WORD.fullmatch(text) else json.dumps(text)
 
 
 def configure_logging(log_format: str, *, level: int = logging.INFO) -> None:

@@ -1,6 +1,5 @@
 """InferenceService: generate, tokenize, and what can be named."""
 
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -8,21 +7,17 @@ from contextlib import aclosing
 from weft.adapters.errors import ModelNotFound
 from weft.adapters.sites import BaseFacts
 from weft.protos.v1 import inference_pb2, inference_pb2_grpc, types_pb2
-from weft.server import metrics
 from weft.server.channel import Submit
-from weft.server.errors import Cancelled
 
-from .auth import CALLER, Caller
+from .accounting import Account
+from .auth import CALLER
 from .border import Context, time_left_s
 from .engine_link import EngineLink
-from .fields import read_page_size
+from .fields import MAX_REQUEST_ID, read_page_size
 from .generation import Generation, longest_completion
 from .prompts import Prompt, Tokenizer
 from .requests import Defaults, Plan, read_generate, read_tokenize
-from .status import row_of
 from .targets import Target, Targets
-
-logger = logging.getLogger("weft.request")
 
 
 class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
@@ -49,13 +44,18 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[inference_pb2.GenerateResponse]:
         caller = CALLER.get()
-        peer = context.peer()  # of a cancelled call it is a segmentation fault, grpcio 1.85.1
+        account = Account(
+            caller,
+            request_id=request.request_id[:MAX_REQUEST_ID],
+            model=request.model,
+            peer=context.peer(),  # of a cancelled call it is a segmentation fault, grpcio 1.85.1
+        )
         deadline = time.monotonic() + time_left_s(context, cap_s=self._max_request_s)
-        plan = read_generate(request, self._defaults, vocab_size=self._facts.vocab_size)
-        target = await self._targets.resolve(caller, request.model, context)
-        generation = Generation(plan, self._tokenizer)
-        reason = "INTERNAL"
-        try:
+        with account:
+            plan = read_generate(request, self._defaults, vocab_size=self._facts.vocab_size)
+            account.request_id = plan.request_id
+            account.target = target = await self._targets.resolve(caller, request.model, context)
+            account.generation = generation = Generation(plan, self._tokenizer)
             prompt = await self._prompt(request)
             welcome = self._link.require_engine()
             max_tokens = longest_completion(
@@ -80,15 +80,6 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             async with aclosing(generation.run(self._link, submit)) as responses:
                 async for response in responses:
                     yield response
-            reason = generation.outcome.reason
-        except Exception as error:
-            reason = row_of(error).reason
-            raise
-        except BaseException:
-            reason = row_of(Cancelled("")).reason
-            raise
-        finally:
-            self._account(caller, target, plan, generation, reason, peer=peer)
 
     async def Tokenize(
         self, request: inference_pb2.TokenizeRequest, context: Context
@@ -164,53 +155,3 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             state=target.state,
             created_ms=target.created_ms,
         )
-
-    def _account(
-        self,
-        caller: Caller,
-        target: Target,
-        plan: Plan,
-        generation: Generation,
-        reason: str,
-        *,
-        peer: str,
-    ) -> None:
-        """Count the call and write its one log line."""
-        outcome, usage = generation.outcome, generation.outcome.usage
-        total_s = generation.elapsed_s()
-        metrics.REQUESTS.labels(caller.tenant, target.model, reason).inc()
-        metrics.REQUEST_TIME.labels(target.model).observe(total_s)
-        metrics.QUEUE_TIME.labels(target.model).observe(usage.queue_ms / 1000)
-        for kind, count in (
-            ("prompt", usage.prompt_tokens),
-            ("cached", usage.cached_tokens),
-            ("generated", outcome.generated_tokens),
-        ):
-            metrics.TOKENS.labels(target.model, kind).inc(count)
-        if outcome.first_token_s is not None:
-            metrics.FIRST_TOKEN_TIME.labels(target.model).observe(outcome.first_token_s)
-        if (token_s := outcome.later_token_s()) is not None:
-            metrics.OUTPUT_TOKEN_TIME.labels(target.model).observe(token_s)
-        fields = {
-            "id": plan.request_id,
-            "tenant": caller.tenant,
-            "model": target.model,
-            "version": target.version,
-            "digest": target.digest,
-            "outcome": reason,
-            "prompt": usage.prompt_tokens,
-            "cached": usage.cached_tokens,
-            "generated": outcome.generated_tokens,
-            "queue_ms": round(usage.queue_ms, 1),
-            "load_ms": round(usage.load_ms, 1),
-            "ttft_ms": _milliseconds(outcome.first_token_s),
-            "tpot_ms": _milliseconds(outcome.later_token_s()),
-            "total_ms": _milliseconds(total_s),
-            "tier": types_pb2.Tier.Name(usage.tier).removeprefix("TIER_").lower(),
-            "peer": peer,
-        }
-        logger.info("request", extra={"fields": fields})
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 1)

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from weft.adapters.errors import Unsupported
 from weft.adapters.job_records import JobClass, JobSpec, PublishPolicy
-from weft.adapters.names import LATEST, is_name
+from weft.adapters.names import LATEST, RESERVED, is_name
 from weft.adapters.records import AliasMove
 from weft.protos.v1 import jobs_pb2, types_pb2
 
@@ -72,9 +72,12 @@ def read_spec(spec: jobs_pb2.JobSpec, *, base_digest: str) -> JobSpec:
     check_display_name("spec.display_name", spec.display_name, findings)
     publishes = spec.publish.mode != jobs_pb2.PUBLISH_MODE_NEVER
     if publishes:
+        adapter = spec.publish.adapter
         findings.check(
-            is_name(spec.publish.adapter), "spec.publish.adapter", spec.publish.adapter, "a name"
+            is_name(adapter) and adapter not in RESERVED, "spec.publish.adapter", adapter, "a name"
         )
+        for move in spec.publish.aliases:
+            findings.check(is_name(move.alias), "spec.publish.aliases", move.alias, "a name")
     check_labels("spec.labels", spec.labels, findings)
     check_labels("spec.publish.labels", spec.publish.labels, findings)
     train = [_dataset("spec.train", name, findings) for name in spec.train]
