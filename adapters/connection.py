@@ -1,8 +1,9 @@
 """Clients of Redis whose failures are this package's errors: the one place that maps them."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import redis.asyncio
 from redis import exceptions
@@ -32,23 +33,42 @@ def not_swallowing_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
+@asynccontextmanager
+async def answering(unavailable: type[AdapterError], limit_s: float) -> AsyncIterator[None]:
+    """Run one command; what goes wrong is an error of this package.
+
+    The client retries the command, its connecting and its handshake each within the other: only
+    `limit_s` keeps a server that hangs from being waited for many times as long.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            with not_swallowing_cancellation():
+                yield
+    except TimeoutError as error:
+        raise unavailable(f"Redis has not answered within {limit_s:g} s; try again") from error
+    except exceptions.RedisError as error:
+        raise translate(error, unavailable) from error
+
+
 class RegistryRedis(redis.asyncio.Redis):
-    """Metadata: every failure to answer is RegistryUnavailable, a full server is StoreFull."""
+    """Metadata: every failure to answer is RegistryUnavailable, a full server is StoreFull.
+
+    Attributes:
+        limit_s: Of a command with all its tries.
+    """
 
     unavailable: type[AdapterError] = RegistryUnavailable
+    limit_s: float
 
     async def execute_command(self, *args: object, **options: object) -> object:
-        with not_swallowing_cancellation():
-            try:
-                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-            except exceptions.RedisError as error:
-                raise translate(error, self.unavailable) from error
+        async with answering(self.unavailable, self.limit_s):
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = MappedPipeline(
             self.connection_pool, self.response_callbacks, transaction, shard_hint
         )
-        pipeline.unavailable = self.unavailable
+        pipeline.unavailable, pipeline.limit_s = self.unavailable, self.limit_s
         return pipeline
 
 
@@ -60,29 +80,36 @@ class StoreRedis(RegistryRedis):
 
 class MappedPipeline(Pipeline):
     unavailable: type[AdapterError] = RegistryUnavailable
+    limit_s: float
 
     async def execute(self, raise_on_error: bool = True) -> list[object]:
-        with not_swallowing_cancellation():
-            try:
-                return await super().execute(raise_on_error)
-            except exceptions.RedisError as error:
-                raise translate(error, self.unavailable) from error
+        async with answering(self.unavailable, self.limit_s):
+            return await super().execute(raise_on_error)
 
 
-def connect(url: str) -> redis.asyncio.Redis:
+R = TypeVar("R", bound=RegistryRedis)
+
+
+def connect(url: str) -> RegistryRedis:
     """Open a client for metadata: 2 s per command, three tries."""
-    return RegistryRedis.from_pool(_pool(url, METADATA_TIMEOUT_S, max_connections=64))
+    return _open(RegistryRedis, url, METADATA_TIMEOUT_S, max_connections=64)
 
 
-def connect_follower(url: str) -> redis.asyncio.Redis:
+def connect_follower(url: str) -> RegistryRedis:
     """Open a client for reads that block up to BLOCK_MS, apart from everybody else's."""
-    timeout_s = BLOCK_MS / 1000 + METADATA_TIMEOUT_S
-    return RegistryRedis.from_pool(_pool(url, timeout_s, max_connections=8))
+    return _open(RegistryRedis, url, BLOCK_MS / 1000 + METADATA_TIMEOUT_S, max_connections=8)
 
 
-def connect_store(url: str) -> redis.asyncio.Redis:
+def connect_store(url: str) -> StoreRedis:
     """Open a client for the chunks of blobs: 10 s per chunk, a pool of its own."""
-    return StoreRedis.from_pool(_pool(url, CHUNK_TIMEOUT_S, max_connections=16))
+    return _open(StoreRedis, url, CHUNK_TIMEOUT_S, max_connections=16)
+
+
+def _open(kind: type[R], url: str, timeout_s: float, *, max_connections: int) -> R:
+    client = kind(connection_pool=_pool(url, timeout_s, max_connections=max_connections))
+    client.auto_close_connection_pool = True
+    client.limit_s = TRIES * timeout_s
+    return client
 
 
 def _pool(

@@ -1,6 +1,7 @@
 """Failures of Redis as the package's own errors."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import redis.asyncio
 from redis import exceptions
 
 from weft.adapters.connection import (
+    METADATA_TIMEOUT_S,
+    TRIES,
     connect,
     connect_follower,
     connect_store,
@@ -32,6 +35,31 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
             pipeline = client.pipeline()
             pipeline.get("a")
             with pytest.raises(error):
+                await pipeline.execute()
+
+
+@pytest.fixture
+async def hanging_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A server that takes every connection and says nothing."""
+    connections: list[asyncio.StreamWriter] = []
+    path = tmp_path / "hanging.sock"
+    server = await asyncio.start_unix_server(lambda _, writer: connections.append(writer), path)
+    async with server:
+        yield f"unix://{path}"
+        for writer in connections:
+            writer.close()
+
+
+async def test_a_server_that_hangs_is_waited_for_no_longer_than_the_limit(hanging_url: str) -> None:
+    async with connect(hanging_url) as client:
+        assert client.limit_s == TRIES * METADATA_TIMEOUT_S
+        client.limit_s = 0.1
+        pipeline = client.pipeline()
+        pipeline.get("a")
+        async with asyncio.timeout(METADATA_TIMEOUT_S / 2):
+            with pytest.raises(RegistryUnavailable, match=r"within 0\.1 s"):
+                await client.ping()
+            with pytest.raises(RegistryUnavailable, match=r"within 0\.1 s"):
                 await pipeline.execute()
 
 
