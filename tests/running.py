@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import grpc
+import redis
 from grpc_health.v1 import health_pb2
+
+from weft.server.config import DataDir
+from weft.server.embedded_redis import redis_command
 
 START_S = 100.0
 STOP_S = 60.0
@@ -34,8 +39,22 @@ class Server:
         lines = [line for line in self.log.read_text().splitlines() if f"started {part}," in line]
         return int(lines[-1].rpartition(" ")[2])
 
-    def wait_until_serving(self, *, timeout_s: float = START_S, service: str = "") -> None:
-        wait_until_serving(self.address, service=service, timeout_s=timeout_s, log=self.log)
+    def wait_until_serving(
+        self, *, timeout_s: float = START_S, service: str = "", serving: bool = True
+    ) -> None:
+        """Return when the health service says SERVING, or NOT_SERVING if that is awaited.
+
+        Raises:
+            TimeoutError: It does not; the message has the log's end.
+        """
+        wanted = "SERVING" if serving else "NOT_SERVING"
+        deadline = time.monotonic() + timeout_s
+        with grpc.insecure_channel(self.address) as channel:
+            while ask_health(channel, service) != wanted:
+                if time.monotonic() > deadline:
+                    log = self.log.read_text()[-4000:]
+                    raise TimeoutError(f"{service} not {wanted} in {timeout_s:.0f} s: {log}")
+                time.sleep(0.1)
 
 
 @contextmanager
@@ -80,6 +99,46 @@ def running_server(
     assert process.returncode == 0, log.read_text()[-4000:]
 
 
+class RedisServer:
+    """A redis-server of its own, which can stop and come back with its data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._command, self.url = redis_command(DataDir(folder))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        wait_for_redis(self.url)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_S)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def wait_for_redis(url: str, *, timeout_s: float = 20) -> None:
+    """Return when the server answers a PING; raise TimeoutError after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.RedisError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no redis-server at {url} within {timeout_s} s") from None
+                time.sleep(0.02)
+            else:
+                return
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the server to end; when it outlives the grace, kill it and all its children."""
     process.send_signal(signal.SIGTERM)
@@ -90,25 +149,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def wait_until_serving(address: str, *, service: str, timeout_s: float, log: Path) -> None:
-    """Return when the health service says SERVING; raise TimeoutError with the log's end."""
-    deadline = time.monotonic() + timeout_s
-    with grpc.insecure_channel(address) as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            health_pb2.HealthCheckRequest.SerializeToString,
-            health_pb2.HealthCheckResponse.FromString,
-        )
-        while time.monotonic() < deadline:
-            try:
-                answer = check(health_pb2.HealthCheckRequest(service=service), timeout=2)
-            except grpc.RpcError:
-                pass
-            else:
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            time.sleep(0.1)
-    raise TimeoutError(f"not serving after {timeout_s:.0f} s: {log.read_text()[-4000:]}")
+def ask_health(channel: grpc.Channel, service: str) -> str | None:
+    """Name what the health service says of a service; None if nobody answers."""
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        health_pb2.HealthCheckRequest.SerializeToString,
+        health_pb2.HealthCheckResponse.FromString,
+    )
+    try:
+        answer = check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+    except grpc.RpcError:
+        return None
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ import pytest
 import redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from tests.conftest import wait_for_redis
+from tests.running import wait_for_redis
 from weft.server.embedded_redis import redis_server_path
 
 from .files import DEPLOY, services
