@@ -45,10 +45,13 @@ class Account:
         self._log(outcome, reason, total_s)
 
     def _count(self, outcome: Outcome, reason: str, total_s: float | None) -> None:
+        """Count the call last: whoever sees it counted sees its figures as well."""
         model = self.target.model if self.target is not None else ""
+        if total_s is not None:
+            self._observe(model, outcome, total_s)
         metrics.REQUESTS.labels(self._caller.tenant, model, reason).inc()
-        if total_s is None:
-            return
+
+    def _observe(self, model: str, outcome: Outcome, total_s: float) -> None:
         metrics.REQUEST_TIME.labels(model).observe(total_s)
         metrics.QUEUE_TIME.labels(model).observe(outcome.usage.queue_ms / 1000)
         for token_kind, count in (
