@@ -29,10 +29,23 @@ from weft.server.channel import (
     Unready,
     Welcome,
 )
-from weft.server.errors import Cancelled, EngineUnavailable, QueueFull, StartFailed
+from weft.server.errors import (
+    AdapterLoadFailed,
+    Cancelled,
+    EngineUnavailable,
+    PromptTooLong,
+    QueueFull,
+    RequestInvalid,
+    StartFailed,
+)
 from weft.server.rpc.engine_link import BUFFERED_EVENTS, EngineLink, Token
 
 BASE = "sha256:base"
+FAULTS: dict[str, Exception] = {
+    "sha256:bad": ContentCorrupt("another sha256"),
+    "sha256:lost": EngineUnavailable("it stopped meanwhile"),
+    "sha256:full": OSError(28, "No space left on device", "/secret/path"),
+}
 WELCOME = Welcome(build=BUILD, base_digest=BASE, max_context=8, num_blocks=4, block_tokens=2)
 
 
@@ -68,8 +81,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 async def images(digest: str) -> Path:
-    if digest == "sha256:bad":
-        raise ContentCorrupt("another sha256")
+    if digest in FAULTS:
+        raise FAULTS[digest]
     return Path("/images") / digest
 
 
@@ -201,6 +214,36 @@ async def test_images_are_brought_or_the_reason_is_said(engine: Engine, link: En
     assert await engine.hear() == Unready(
         digest="sha256:bad", reason="CONTENT_CORRUPT", message="another sha256"
     )
+
+
+async def test_no_fault_of_an_image_ends_the_link(engine: Engine, link: EngineLink) -> None:
+    engine.say(Need(digest="sha256:lost"))
+    heard = await engine.hear()
+    assert isinstance(heard, Unready)
+    assert heard.reason == "ENGINE_UNAVAILABLE"
+    engine.say(Need(digest="sha256:full"))
+    heard = await engine.hear()
+    assert isinstance(heard, Unready)
+    assert heard.reason == "ADAPTER_LOAD_FAILED"
+    assert "secret" not in heard.message
+    engine.say(Need(digest="sha256:a"))
+    assert isinstance(await engine.hear(), Ready)
+
+
+async def test_a_prompt_that_the_engine_refuses_ends_its_stream_only(
+    engine: Engine, link: EngineLink
+) -> None:
+    for reason, expected in (
+        ("REQUEST_INVALID", RequestInvalid),
+        ("PROMPT_TOO_LONG", PromptTooLong),
+        ("ADAPTER_REFUSED", AdapterLoadFailed),
+    ):
+        reading = asyncio.create_task(read(link))
+        started = await engine.hear()
+        assert isinstance(started, Submit)
+        engine.say(Failed(stream=started.stream, reason=reason, message="no"))
+        with pytest.raises(expected):
+            await reading
 
 
 async def probe(link: EngineLink) -> Probed:

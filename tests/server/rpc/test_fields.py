@@ -7,6 +7,7 @@ from weft.server.errors import RequestInvalid
 from weft.server.rpc.auth import CALLER, Caller
 from weft.server.rpc.fields import (
     call_of,
+    read_event_id,
     read_labels,
     read_name,
     read_page_size,
@@ -60,3 +61,14 @@ def test_a_change_is_made_by_the_caller() -> None:
         call_of("x" * 65)
     with pytest.raises(RequestInvalid, match="reason"):
         call_of("", reason="x" * 256)
+
+
+@pytest.mark.parametrize("text", ["", "0-0", "1795219874511-3"])
+def test_an_events_id_passes(text: str) -> None:
+    assert read_event_id("cursor", text) == text
+
+
+@pytest.mark.parametrize("text", ["x", "1", "1-", "-1-0", "٣-0", "1" * 20 + "-0"])
+def test_an_events_id_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(RequestInvalid, match="cursor"):
+        read_event_id("cursor", text)

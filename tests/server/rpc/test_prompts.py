@@ -85,3 +85,17 @@ def test_token_bytes_join_to_the_bytes_of_the_text(tokenizer: Tokenizer) -> None
     assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
     [end] = tokenizer.hf.encode("<|end|>")
     assert tokenizer.token_bytes(end) == b"<|end|>"
+
+
+def test_an_argument_cannot_replace_the_template(tokenizer: Tokenizer) -> None:
+    arguments = Struct()
+    arguments.update({"chat_template": "{{ 1 }}"})
+    prompt = chat(("user", "hello"))
+    prompt.template_arguments.CopyFrom(arguments)
+    with pytest.raises(TemplateFailed, match="chat_template"):
+        tokenizer.render(prompt)
+
+
+def test_only_special_tokens_have_special_text(tokenizer: Tokenizer) -> None:
+    end, letter = tokenizer.hf.encode("<|end|>a", add_special_tokens=False)
+    assert (tokenizer.special_text(end), tokenizer.special_text(letter)) == ("<|end|>", "")

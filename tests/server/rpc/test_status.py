@@ -7,9 +7,10 @@ import pytest
 from google.rpc import error_details_pb2
 
 from weft.adapters import errors as adapters
+from weft.client import error_of_status
 from weft.protos.v1 import errors_pb2
 from weft.server import errors as server
-from weft.server.rpc.status import TABLE, engine_error, row_of, status_of
+from weft.server.rpc.status import MAX_STATUS_BYTES, TABLE, engine_error, row_of, status_of
 
 # Roots of a branch, what stops a start and what ends a training: no call ever raises them.
 NEVER_RAISED = {
@@ -78,6 +79,49 @@ def test_a_refused_adapter_lists_admission_codes() -> None:
     assert bad.field_violations[0].reason == "RANK_LIMIT"
 
 
+MANY = 700
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        adapters.Refused(
+            tuple(
+                adapters.Violation("TENSOR_UNMATCHED", f"layers.{i}.q_proj", "é" * 300, "a module")
+                for i in range(MANY)
+            )
+        ),
+        adapters.OptionsInvalid(
+            tuple(adapters.Violation("OPTION_VALUE", f"o{i}", "x", "y") for i in range(MANY))
+        ),
+        server.RequestInvalid(
+            tuple(server.FieldViolation("f" * 9999, "x" * 9999) for _ in range(MANY))
+        ),
+    ],
+    ids=["adapter", "options", "request"],
+)
+def test_a_status_stays_within_the_trailers_and_lists_what_fits(error: Exception) -> None:
+    status = status_of(error, error_id="e1")
+    assert status.ByteSize() <= MAX_STATUS_BYTES
+    read = error_of_status(status)
+    assert read.metadata["violations_total"] == str(MANY)
+    assert 3 < len(read.violations) < MANY
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 40])
+def test_violations_that_fit_are_all_listed(size: int) -> None:
+    found = tuple(server.FieldViolation(f"f{i}", "1 above 0") for i in range(size or 1))
+    status = status_of(server.RequestInvalid(found), error_id="e1")
+    assert [v.field for v in error_of_status(status).violations] == [v.field for v in found]
+
+
+def test_a_long_message_and_long_metadata_are_cut() -> None:
+    error = adapters.ModelNotFound("é" * 100_000, name="x" * 100_000)
+    status = status_of(error, error_id="e1")
+    assert status.ByteSize() <= MAX_STATUS_BYTES
+    assert status.message.endswith("é…")
+
+
 @pytest.mark.parametrize("error", [server.QueueFull("full"), adapters.RegistryUnavailable("down")])
 def test_what_passes_by_itself_carries_a_retry_delay(error: Exception) -> None:
     retry = details(error)["RetryInfo"]
@@ -97,3 +141,17 @@ def test_an_engine_fault_becomes_the_error_of_its_reason() -> None:
     assert isinstance(error, server.QueueFull)
     assert error.metadata == {"limit": "64"}
     assert row_of(engine_error("INTERNAL", "x", {})).reason == "INTERNAL"
+
+
+@pytest.mark.parametrize("reason", sorted({row.reason for row in TABLE.values()}))
+def test_every_reason_that_an_engine_could_name_makes_an_error(reason: str) -> None:
+    error = engine_error(reason, "what is wrong", {"limit": "64"})
+    assert "what is wrong" in str(error)
+    expected = "ADAPTER_LOAD_FAILED" if reason == "ADAPTER_REFUSED" else reason
+    assert row_of(error).reason == expected
+
+
+def test_a_prompt_that_the_engine_refuses_is_a_violation_of_the_request() -> None:
+    error = engine_error("REQUEST_INVALID", "has 0 tokens", {})
+    assert isinstance(error, server.RequestInvalid)
+    assert error.violations == (server.FieldViolation("prompt", "has 0 tokens"),)
