@@ -94,6 +94,7 @@ async def serve(config: ServeConfig, registry: RegistryConfig) -> None:
             await stop.wait()
             logger.info("draining")
             await front.health.enter_graceful_shutdown()
+            front.border.end_watches()
             await server.stop(GRACE_S)
             for task in tasks:
                 task.cancel()
@@ -118,6 +119,9 @@ class Front:
             max_file_bytes=MAX_BLOB_BYTES,
             arena_bytes=config.engine.arena_bytes_on(config.model.device),
         )
+        keys = config.front.api_keys
+        door = KeyFile(keys) if keys is not None else OpenDoor()
+        self.border = Border(door, max_request_s=config.front.max_request_s)
         self.health = aio.HealthServicer()
         self._engine_up = False
         self.targets = Targets(self.facts, stores.view)
@@ -167,10 +171,7 @@ class Front:
         )
 
     def make_server(self) -> grpc.aio.Server:
-        config = self._config.front
-        door = KeyFile(config.api_keys) if config.api_keys is not None else OpenDoor()
-        border = Border(door, max_request_s=config.max_request_s)
-        server = grpc.aio.server(interceptors=[border], options=OPTIONS)
+        server = grpc.aio.server(interceptors=[self.border], options=OPTIONS)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference, server)
         adapters_pb2_grpc.add_AdapterServiceServicer_to_server(self._adapters, server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(self._jobs, server)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import grpc
@@ -14,7 +14,12 @@ from grpc_status import rpc_status
 
 from weft.adapters.errors import Unsupported
 from weft.server import metrics
-from weft.server.errors import CredentialsInvalid, CredentialsMissing, DeadlineExceeded
+from weft.server.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    DeadlineExceeded,
+    ShuttingDown,
+)
 
 from .auth import CALLER, Door
 from .status import row_of, status_of
@@ -51,6 +56,10 @@ def required_role(method: str) -> str | None:
     return None if name.startswith(READING) and role != "admin" else role
 
 
+def is_watch(method: str) -> bool:
+    return method.rpartition("/")[2].startswith("Watch")
+
+
 def time_left_s(context: Context, *, cap_s: float) -> float:
     """Until the caller's deadline, capped; without one, the cap."""
     remaining = context.time_remaining()
@@ -69,6 +78,13 @@ class Border(grpc.aio.ServerInterceptor):
     def __init__(self, door: Door, *, max_request_s: float) -> None:
         self._door = door
         self._max_request_s = max_request_s
+        self._watches: set[asyncio.Timeout] = set()
+
+    def end_watches(self) -> None:
+        """End the calls that never end by themselves, so that the server can stop."""
+        now = asyncio.get_running_loop().time()
+        for watch in self._watches:
+            watch.reschedule(now)
 
     async def intercept_service(
         self,
@@ -111,13 +127,30 @@ class Border(grpc.aio.ServerInterceptor):
             try:
                 await self._enter(method, context)
                 messages = cast("AsyncGenerator[Message, None]", inner(request, context))
-                async with aclosing(messages):
+                async with self._watching(method), aclosing(messages):
                     async for message in messages:
                         yield message
             except Exception as error:  # noqa: BLE001  (the edge of one call)
                 await _refuse(error, method, context)
 
         return handle
+
+    @asynccontextmanager
+    async def _watching(self, method: str) -> AsyncIterator[None]:
+        """Raise ShuttingDown in a call that watches when the watches are ended."""
+        if not is_watch(method):
+            yield
+            return
+        try:
+            async with asyncio.timeout(None) as watch:
+                self._watches.add(watch)
+                yield
+        except TimeoutError as error:
+            if watch.expired():
+                raise ShuttingDown("this server stops; go on from the last cursor") from error
+            raise
+        finally:
+            self._watches.discard(watch)
 
     async def _enter(self, method: str, context: Context) -> None:
         authorization = metadata_of(context).get("authorization")

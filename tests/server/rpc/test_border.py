@@ -17,6 +17,7 @@ from weft.adapters.errors import AliasConflict
 from weft.client import AsyncClient, Client, Stopping
 from weft.protos.v1 import (
     adapters_pb2,
+    adapters_pb2_grpc,
     admin_pb2,
     inference_pb2,
     inference_pb2_grpc,
@@ -79,17 +80,33 @@ class Breaking(inference_pb2_grpc.InferenceServiceServicer):
             self.cancelled.set()
 
 
+class Watched(adapters_pb2_grpc.AdapterServiceServicer):
+    """Has one change to tell, and then none for ever."""
+
+    async def WatchAdapters(
+        self, request: adapters_pb2.WatchAdaptersRequest, context: Context
+    ) -> AsyncIterator[adapters_pb2.WatchAdaptersResponse]:
+        yield adapters_pb2.WatchAdaptersResponse(cursor="1-0")
+        await asyncio.Event().wait()
+
+
 @pytest.fixture
 def service() -> Breaking:
     return Breaking()
 
 
 @pytest.fixture
-async def weft(service: Breaking, tmp_path: Path) -> AsyncIterator[AsyncClient]:
-    """A client with alice's key of a server that limits calls to 0.3 s."""
-    door = KeyFile(write_keys(tmp_path / "keys"))
-    server = grpc.aio.server(interceptors=[Border(door, max_request_s=0.3)])
+def border(tmp_path: Path) -> Border:
+    """It has keys, and limits calls to 0.3 s."""
+    return Border(KeyFile(write_keys(tmp_path / "keys")), max_request_s=0.3)
+
+
+@pytest.fixture
+async def weft(service: Breaking, border: Border) -> AsyncIterator[AsyncClient]:
+    """A client with alice's key."""
+    server = grpc.aio.server(interceptors=[border])
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(service, server)
+    adapters_pb2_grpc.add_AdapterServiceServicer_to_server(Watched(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with AsyncClient(f"127.0.0.1:{port}", api_key="weft_alice") as client:
@@ -136,6 +153,17 @@ async def test_a_cancelled_stream_cancels_its_handler(weft: AsyncClient, service
     await stream.aclose()
     async with asyncio.timeout(10):
         await service.cancelled.wait()
+
+
+async def test_watches_end_when_the_server_stops(weft: AsyncClient, border: Border) -> None:
+    request = adapters_pb2.WatchAdaptersRequest()
+    watch = weft.stream(request, adapters_pb2.WatchAdaptersResponse)
+    assert (await anext(watch)).cursor == "1-0"
+    border.end_watches()
+    with refusal("SHUTTING_DOWN") as caught:
+        await anext(watch)
+    assert caught.value.is_transient
+    assert caught.value.retry_after_s == 1
 
 
 async def test_hundreds_of_violations_arrive_as_far_as_they_fit(weft: AsyncClient) -> None:
