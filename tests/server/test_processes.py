@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weft.server.processes import CANNOT_START
 
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 PARENT = """
 import multiprocessing, signal
 from weft.server.processes import run_redis

@@ -11,11 +11,11 @@ from weft.server.config import RegistryConfig
 from weft.server.stores import open_stores
 
 
-@pytest.mark.parametrize("backend", ["redis", "file"])
 def has_files(folder: Path) -> bool:
     return any(path.is_file() for path in folder.rglob("*"))
 
 
+@pytest.mark.parametrize("backend", ["redis", "file"])
 async def test_bytes_go_where_the_configuration_says(
     redis_client: redis.asyncio.Redis, redis_url: str, tmp_path: Path, backend: str
 ) -> None:

@@ -1,6 +1,7 @@
 """The disk cache of images, on a real registry and store; the engine's probe lets all pass."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,19 +169,19 @@ async def test_the_least_recently_used_images_go_first(
         for seed in range(3)
     ]
     roomy = place.cache()
-    paths = [await roomy.bring(digest) for digest in digests[:2]]
-    size = paths[0].stat().st_size
-    opened = paths[1].open("rb")
-    await roomy.bring(digests[0])
-    tight = place.cache(max_bytes=2 * size)
-    third = await tight.bring(digests[2])
-    assert sorted(place.images()) == sorted([paths[0], third])
-    with opened:
+    paths = {await roomy.bring(digest): digest for digest in digests[:2]}
+    used, unused = sorted(paths)
+    for path in paths:
+        os.utime(path, (1, 1))
+    await roomy.bring(paths[used])
+    size = used.stat().st_size
+    with unused.open("rb") as opened:
+        third = await place.cache(max_bytes=2 * size).bring(digests[2])
+        assert sorted(place.images()) == sorted([used, third])
         assert len(opened.read()) == size
     tiny = place.cache(max_bytes=1)
-    assert place.images()
-    assert await tiny.bring(digests[0]) == paths[0]
-    assert place.images() == paths[:1]
+    assert await tiny.bring(paths[used]) == used
+    assert place.images() == [used]
 
 
 def test_without_a_known_digest_a_file_is_not_trusted(tmp_path: Path) -> None:
