@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/weft demo
 
 test: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check

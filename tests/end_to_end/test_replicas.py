@@ -1,6 +1,10 @@
-"""Two servers on one Redis: what one publishes the other serves, also after Redis was away."""
+"""Two servers on one Redis: what one publishes the other serves, also after Redis was away.
+
+The last test ends one of them.
+"""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +16,7 @@ from tests.running import RedisServer, Server, running_server
 from tests.tiny import save_tiny_adapter
 from weft.client import Answer, AsyncClient, WeftError
 
-from .generating import NUM_TOKENS, PROMPT, assert_same, digest, greedy, token_ids
+from .generating import LONG, NUM_TOKENS, PROMPT, Stream, assert_same, digest, greedy, token_ids
 from .reference import Reference
 
 SEEN_S = 5.0
@@ -33,20 +37,20 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     adapters = {
-        name: save_tiny_adapter(tiny_llama, folder / name, seed=seed)
+        name: save_tiny_adapter(base, folder / name, seed=seed)
         for seed, name in enumerate(("first", "second", "kept", "cold", "late"), 301)
     }
     with RedisServer(folder / "redis") as redis:
         flags = ("--no-worker", "--redis", redis.url, "--store", "redis")
         with (
-            running_server(tiny_llama, folder / "one", *flags, await_serving=False) as one,
-            running_server(tiny_llama, folder / "other", *flags) as other,
+            running_server(base, folder / "one", *flags, await_serving=False) as one,
+            running_server(base, folder / "other", *flags) as other,
         ):
             one.wait_until_serving()
-            yield Pair(redis, one, other, tiny_llama, adapters)
+            yield Pair(redis, one, other, base, adapters)
 
 
 async def when_seen(weft: AsyncClient, model: str, wanted: str) -> Answer:
@@ -118,3 +122,18 @@ async def test_resident_adapters_serve_without_redis_and_all_recovers(pair: Pair
         assert token_ids(answer) == reference(pair, "cold")
         await when_seen(one, "late", late.digest)
     assert pair.pids() == pids
+
+
+async def test_a_server_that_is_asked_to_end_finishes_its_streams(pair: Pair) -> None:
+    async with AsyncClient(pair.other.address) as weft:
+        streams = [Stream(weft, "base", LONG) for _ in range(3)]
+        for stream in streams:
+            await stream.begun()
+        pair.other.process.send_signal(signal.SIGTERM)
+        answers = [await stream.finish() for stream in streams]
+    assert [len(token_ids(answer)) for answer in answers] == [LONG] * len(streams)
+    assert await asyncio.to_thread(pair.other.process.wait, 60) == 0
+    while_draining = pair.other.log.read_text().partition("draining")[2]
+    assert while_draining.count(f"generated={LONG}") == len(streams)
+    async with AsyncClient(pair.one.address) as weft:
+        assert token_ids(await greedy(weft, "base", PROMPT))

@@ -9,7 +9,7 @@ from weft.client import Answer, AsyncClient, WeftError
 
 from .adapters import Family
 from .generating import (
-    LONGEST,
+    LONG,
     NUM_TOKENS,
     PROMPT,
     assert_same,
@@ -20,7 +20,7 @@ from .generating import (
 )
 from .reference import Reference
 
-LONG = list(range(10, 110))
+HUNDRED = list(range(10, 110))
 BLOCK_TOKENS = 16
 
 
@@ -34,12 +34,12 @@ async def test_new_requests_get_a_new_version_and_running_ones_finish_on_theirs(
     folders = [adapter(llama, tmp_path, seed=seed) for seed in (101, 102)]
     async with AsyncClient(llama.server.address) as weft:
         first = await weft.publish("moving", folders[0], assert_base=True)
-        async with streaming(weft, "moving", LONGEST) as stream:
+        async with streaming(weft, "moving", LONG) as stream:
             second = await weft.publish("moving", folders[1], assert_base=True)
             new = await greedy(weft, "moving", PROMPT)
             assert stream.is_running
             running = await stream.finish()
-        old = await greedy(weft, "moving@1", PROMPT, LONGEST)
+        old = await greedy(weft, "moving@1", PROMPT, LONG)
 
     assert first.digest != second.digest
     assert digest(running) == first.digest
@@ -77,19 +77,19 @@ async def test_a_prefix_is_computed_once_for_one_content_and_never_for_another(
     folders = [adapter(llama, tmp_path, seed=seed) for seed in (105, 106)]
     async with AsyncClient(llama.server.address) as weft:
         await weft.publish("prefix", folders[0], assert_base=True)
-        first, again = [await greedy(weft, "prefix", LONG) for _ in range(2)]
-        base = await greedy(weft, "base", LONG)
+        first, again = [await greedy(weft, "prefix", HUNDRED) for _ in range(2)]
+        base = await greedy(weft, "base", HUNDRED)
         await weft.publish("prefix", folders[1], assert_base=True)
-        republished = await greedy(weft, "prefix", LONG)
+        republished = await greedy(weft, "prefix", HUNDRED)
         await weft.publish("prefix-twin", folders[0], assert_base=True)
-        twin = await greedy(weft, "prefix-twin", LONG)
+        twin = await greedy(weft, "prefix-twin", HUNDRED)
 
     assert [cached(a) for a in (first, base, republished)] == [0, 0, 0]
-    assert cached(again) == len(LONG) // BLOCK_TOKENS * BLOCK_TOKENS
+    assert cached(again) == len(HUNDRED) // BLOCK_TOKENS * BLOCK_TOKENS
     assert cached(twin) == cached(again)
     assert_same(again, first, "from the cache")
     for answer, folder in ((first, folders[0]), (base, None), (republished, folders[1])):
-        wanted = Reference(llama.base, folder).generate(LONG, NUM_TOKENS)
+        wanted = Reference(llama.base, folder).generate(HUNDRED, NUM_TOKENS)
         assert token_ids(answer) == wanted.tokens, folder
 
 
@@ -104,7 +104,7 @@ async def test_a_retired_version_is_hidden_and_what_runs_on_it_finishes(
     folder = adapter(llama, tmp_path, seed=107)
     async with AsyncClient(llama.server.address) as weft:
         await weft.publish("leaving", folder, assert_base=True, latest=False)
-        async with streaming(weft, "leaving@1", LONGEST) as stream:
+        async with streaming(weft, "leaving@1", LONG) as stream:
             await weft.retire("leaving@1")
             with pytest.raises(WeftError) as refused:
                 await greedy(weft, "leaving@1", PROMPT)
@@ -113,4 +113,4 @@ async def test_a_retired_version_is_hidden_and_what_runs_on_it_finishes(
     assert refused.value.reason == "VERSION_RETIRED"
     wanted = Reference(llama.base, folder).generate(PROMPT, 50)
     assert token_ids(running)[:50] == wanted.tokens
-    assert len(token_ids(running)) == LONGEST
+    assert len(token_ids(running)) == LONG
