@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.xdist_group("servers")  # it runs one as well
 def test_the_client_in_the_readme_publishes_and_streams(
     server: Server,
     tiny_llama: Path,
