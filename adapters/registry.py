@@ -15,7 +15,7 @@ import redis.asyncio
 from . import codec, keys
 from .catalogue import Catalogue
 from .digest import canonical_json, digest_bytes
-from .errors import Conflict, RegistryUnavailable, RequestConflict, VersionNotFound
+from .errors import EtagMismatch, RegistryUnavailable, RequestConflict, VersionNotFound
 from .lua import Json, Script
 from .records import (
     AdapterChanged,
@@ -234,7 +234,7 @@ class Registry:
             if changed.event_id:
                 version = codec.decode_version(call.tenant, adapter, number, replacement.encode())
                 return VersionChanged(version, changed.event_id)
-        raise Conflict(f"{adapter}@{number} was changed {TRIES} times meanwhile; try again")
+        raise EtagMismatch(f"{adapter}@{number} was changed {TRIES} times meanwhile; try again")
 
     async def delete_version(self, call: Call, adapter: str, number: int) -> VersionChanged:
         """Delete a retired version, and what only it needed of the manifest and images.

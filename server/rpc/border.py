@@ -46,7 +46,7 @@ _MAKERS: dict[tuple[bool, bool], Callable[..., Any]] = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
-READING = ("Get", "List", "Find", "Watch", "Download")
+READING = ("Get", "List", "Find", "Watch")
 
 
 def required_role(method: str) -> str | None:

@@ -48,7 +48,9 @@ class Breaking(inference_pb2_grpc.InferenceServiceServicer):
     """Goes wrong as the reference says."""
 
     def __init__(self) -> None:
+        self.waits = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.open_streams = 0
 
     async def GetModel(
         self, request: inference_pb2.GetModelRequest, context: Context
@@ -69,11 +71,19 @@ class Breaking(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.GenerateRequest, context: Context
     ) -> AsyncIterator[inference_pb2.GenerateResponse]:
         yield inference_pb2.GenerateResponse()
+        if request.model == "babble":
+            self.open_streams += 1
+            try:
+                while True:
+                    yield inference_pb2.GenerateResponse()
+            finally:
+                self.open_streams -= 1
         if request.model == "forever":
             await self._wait()
         raise KeyError("/secret/path")
 
     async def _wait(self) -> None:
+        self.waits.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -150,9 +160,23 @@ async def test_a_cancelled_stream_cancels_its_handler(weft: AsyncClient, service
     request = generate_request("forever")
     stream = weft.stream(request, inference_pb2.GenerateResponse)
     await anext(stream)
-    await stream.aclose()
     async with asyncio.timeout(10):
+        await service.waits.wait()
+        await stream.aclose()
         await service.cancelled.wait()
+
+
+async def test_streams_that_are_cancelled_at_any_moment_are_cleaned_up(
+    weft: AsyncClient, service: Breaking
+) -> None:
+    request = generate_request("babble")
+    async with asyncio.timeout(20):
+        for _ in range(20):
+            stream = weft.stream(request, inference_pb2.GenerateResponse)
+            await anext(stream)
+            await stream.aclose()
+        while service.open_streams:
+            await asyncio.sleep(0.01)
 
 
 async def test_watches_end_when_the_server_stops(weft: AsyncClient, border: Border) -> None:
