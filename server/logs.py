@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 
 FORMATS = ("text", "json")
 WORD = re.compile(r"[\x21\x23-\x7e]*")
@@ -53,3 +54,5 @@ def configure_logging(log_format: str, *, level: int = logging.INFO) -> None:
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # peft asks transformers by an old name; nobody who reads a log can act on it
+    warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
