@@ -31,7 +31,6 @@ def job() -> None:
 @click.option("--train", multiple=True, metavar="FILE|ID", help="Data set to train on.")
 @click.option("--eval", "held_out", multiple=True, metavar="FILE|ID", help="Data set held out.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Field of the job.")
-@click.option("--hold", is_flag=True, help="Wait to be started.")
 @click.option("--follow", is_flag=True, help="Watch it to its end.")
 @click.pass_context
 def submit(
@@ -40,14 +39,11 @@ def submit(
     train: tuple[str, ...],
     held_out: tuple[str, ...],
     settings: tuple[str, ...],
-    hold: bool,
     follow: bool,
 ) -> None:
     """Create a job from a file, from options, or from both; files of rows are uploaded."""
     session: Session = context.obj
     spec = read_job(file, settings)
-    if hold:
-        spec.schedule.auto_start = False
     with session.client() as weft:
         spec.train.extend(dataset_of(weft, session.terminal, given) for given in train)
         spec.eval.extend(dataset_of(weft, session.terminal, given) for given in held_out)

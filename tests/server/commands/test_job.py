@@ -13,7 +13,7 @@ def test_submit_uploads_its_files(weft: Weft, state: State, tmp_path: Path) -> N
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "a"}\n')
     ended = weft(
-        *("job", "submit", "--train", rows, "--eval", "datasets/d9", "--hold"),
+        *("job", "submit", "--train", rows, "--eval", "datasets/d9"),
         *("--set", "publish.adapter=support"),
     )
     assert (ended.code, ended.out) == (0, "jobs/j1\n")
@@ -21,7 +21,7 @@ def test_submit_uploads_its_files(weft: Weft, state: State, tmp_path: Path) -> N
     assert isinstance(request, jobs_pb2.CreateJobRequest)
     assert list(request.spec.train) == ["datasets/d1"]
     assert list(request.spec.eval) == ["datasets/d9"]
-    assert request.spec.schedule.HasField("auto_start")
+    assert request.spec.publish.adapter == "support"
 
 
 def test_submit_reads_a_file(weft: Weft, state: State, tmp_path: Path) -> None:
