@@ -11,12 +11,10 @@ META = ROOT + "{m}:"
 SCHEMA = META + "schema"  # string: number of the key layout
 EPOCH = META + "epoch"  # string: random; a change makes every follower take a new snapshot
 TENANTS = META + "tenants"  # hash: tenant → JSON quotas
-API_KEYS = META + "apikeys"  # hash: sha256 of a key → JSON tenant, roles, label, expires
 NAMESPACES = META + "namespaces"  # set: tenants that have adapters
 EVENTS = META + "events"  # stream: every visible change, all tenants
 UPLOADS = META + "uploads"  # zset: sid whose bytes no record holds → when they may be discarded
 HOLDERS = META + "holders"  # set: who holds leases
-PINS = META + "pins"  # hash: digest → tier that it must stay in
 BLOBS = META + "blobs"  # zset: digest of every recorded blob → when somebody last asked for it
 
 MANIFESTS = META + "manifests"  # zset: adapter digest that has a manifest → when it was recorded

@@ -52,7 +52,6 @@ class Report:
     train: Split
     held_out: Split
     skipped_rows: int
-    longest_tokens: int
     num_steps: int
     samples: tuple[Sample, ...]
 
@@ -204,13 +203,11 @@ def make_report(
     plan: Plan | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> Report:
-    examples = (*train.examples, *held_out.examples)
     return Report(
         findings=findings,
         train=measure(train),
         held_out=measure(held_out),
         skipped_rows=train.skipped_rows + held_out.skipped_rows,
-        longest_tokens=max((example.num_tokens for example in examples), default=0),
         num_steps=plan.num_steps if plan is not None else 0,
         samples=tuple(
             Sample(example.row, *draw_mask(example, tokenizer))
