@@ -1,8 +1,9 @@
 """Why a benchmark ends early.
 
 BenchError
-├── RunFailed    the engine ended a sequence by a fault
-└── PeerMissing  a peer's package is not installed
+├── RunFailed      the engine ended a sequence by a fault
+├── PeerMissing    a peer's package is not installed
+└── NotApplicable  a contender cannot run a cell
 """
 
 
@@ -16,3 +17,7 @@ class RunFailed(BenchError):
 
 class PeerMissing(BenchError):
     """A peer's package is not installed."""
+
+
+class NotApplicable(BenchError):
+    """A contender cannot run a cell; the message is the reason, in a few words."""

@@ -1,10 +1,13 @@
-"""The least time that a step can take: its bytes and products over what the machine can do.
+"""The least time a step or an op can take: its bytes and products over what the machine can do.
 
-Every weight, adapter and cached key is read once; activations are not counted.
+Of a step, every weight, adapter and cached key is read once; activations are not counted. Of an op,
+inputs are read once and outputs written once; what passes between two kernels is not counted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from weft.kernels import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +108,30 @@ class BatchCost:
         """Floor of all decode steps; the prefill draws the first token."""
         contexts = range(self.prompt_tokens + 1, self.prompt_tokens + self.new_tokens)
         return sum(self.decode_step(context).floor_s(ceilings) for context in contexts)
+
+
+def lora_work(
+    site: Site, ranks_C: Sequence[int], *, ranks_T: Sequence[int], element_bytes: int
+) -> Work:
+    """shrink and expand at one site: adapters, x and y of the adapted rows; y is read and written.
+
+    Args:
+        ranks_C: Of every adapter in the step, in each slice.
+        ranks_T: Of every adapted row's adapter.
+    """
+    width = sum(site.in_features + n for n in site.out_features)
+    activations = len(ranks_T) * (site.in_features + 2 * sum(site.out_features))
+    return Work(
+        num_bytes=element_bytes * (sum(ranks_C) * width + activations),
+        flops=2 * sum(ranks_T) * width,
+    )
+
+
+def linear_work(site: Site, num_rows: int, *, element_bytes: int) -> Work:
+    """The base Linear of a site: its weights, x and y."""
+    num_outputs = sum(site.out_features)
+    elements = site.in_features * num_outputs + num_rows * (site.in_features + num_outputs)
+    return Work(
+        num_bytes=element_bytes * elements,
+        flops=2 * num_rows * site.in_features * num_outputs,
+    )

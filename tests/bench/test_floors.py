@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from weft.adapters.layout import place_slices
-from weft.bench.floors import BaseCost, BatchCost, Ceilings, Work
+from weft.bench.floors import BaseCost, BatchCost, Ceilings, Work, linear_work
+from weft.bench.lora_cells import P1_CELL, Batch, LoraCell
 from weft.bench.random_model import cost_of, describe, make_config
 from weft.bench.shapes import SHAPES
 
@@ -91,3 +92,96 @@ def test_8b_decode_floors_are_the_known_ones() -> None:
     for batch, floor_ms in ((1, 3.52), (32, 4.49), (128, 7.49)):
         cost = replace(SMALL, base=base, batch=batch, distinct_elements=[], row_elements=[])
         assert 1000 * cost.decode_step(1024).floor_s(H200) == pytest.approx(floor_ms, abs=0.006)
+
+
+LLAMA_SITES = ("qkv", "o", "gate_up", "down")
+RANKS = (8, 16, 32, 64)
+FLOORS = {  # of one site, in µs, at RANKS; then of all sites of 32 layers, in ms
+    Batch(1): (
+        (0.08, 0.14, 0.28, 0.56),
+        (0.04, 0.07, 0.13, 0.25),
+        (0.17, 0.30, 0.58, 1.13),
+        (0.08, 0.15, 0.28, 0.56),
+        (0.01, 0.02, 0.04, 0.08),
+    ),
+    Batch(8): (
+        (0.61, 1.16, 2.26, 4.45),
+        (0.29, 0.53, 1.02, 2.00),
+        (1.33, 2.42, 4.62, 9.01),
+        (0.63, 1.18, 2.28, 4.47),
+        (0.09, 0.17, 0.33, 0.64),
+    ),
+    Batch(32): (
+        (2.44, 4.63, 9.02, 17.8),
+        (1.16, 2.13, 4.08, 7.99),
+        (5.30, 9.69, 18.5, 36.0),
+        (2.53, 4.72, 9.11, 17.9),
+        (0.37, 0.68, 1.30, 2.55),
+    ),
+    Batch(64): (
+        (4.88, 9.27, 18.0, 35.6),
+        (2.32, 4.27, 8.17, 16.0),
+        (10.6, 19.4, 36.9, 72.1),
+        (5.06, 9.45, 18.2, 35.8),
+        (0.73, 1.36, 2.60, 5.10),
+    ),
+    Batch(128): (
+        (9.75, 18.5, 36.1, 71.2),
+        (4.63, 8.53, 16.3, 31.9),
+        (21.2, 38.8, 73.9, 144),
+        (10.1, 18.9, 36.5, 71.6),
+        (1.46, 2.71, 5.21, 10.2),
+    ),
+    Batch(prefill_rows=512, prefill_adapters=1): (
+        (3.97, 4.04, 4.18, 4.45),
+        (2.96, 2.99, 3.05, 3.17),
+        (14.8, 14.9, 15.2, 15.7),
+        (5.43, 5.50, 5.64, 5.91),
+        (0.87, 0.88, 0.90, 0.94),
+    ),
+    Batch(prefill_rows=8192, prefill_adapters=8): (
+        (63.0, 63.5, 64.6, 66.8),
+        (47.1, 47.3, 47.8, 48.8),
+        (235, 236, 238, 243),
+        (86.4, 86.9, 88.0, 90.2),
+        (13.8, 13.9, 14.0, 14.4),
+    ),
+}
+LINEARS_US = {1: 101, 8: 102, 32: 102, 64: 104, 128: 106, 512: 286, 8192: 4581}
+
+
+def near(value: float) -> object:
+    """The last of three digits, or of two decimals, was rounded."""
+    return pytest.approx(value, rel=5e-3, abs=6e-3)
+
+
+@pytest.mark.parametrize("batch", FLOORS, ids=str)
+def test_lora_floors_of_an_8b_model_are_the_known_ones(batch: Batch) -> None:
+    *sites, layers = FLOORS[batch]
+    for i, rank in enumerate(RANKS):
+        cells = [LoraCell(site, (rank,), batch) for site in LLAMA_SITES]
+        floors_s = [cell.work(0, element_bytes=2).floor_s(H200) for cell in cells]
+        for floor_s, expected in zip(floors_s, sites, strict=True):
+            assert 1e6 * floor_s == near(expected[i])
+        assert 32e3 * sum(floors_s) == near(layers[i])
+
+
+def test_lora_floor_of_goal_p1() -> None:
+    work = P1_CELL.work(0, element_bytes=2)
+    assert work.num_bytes == pytest.approx(34.3e6, rel=3e-3)
+    assert 1e6 * work.floor_s(H200) == pytest.approx(7.97, abs=5e-3)
+
+
+def test_lora_floor_is_of_products_where_they_take_longer() -> None:
+    slow_products = Ceilings(copy_bytes_s=4.3e12, matmul_flops_s=1e12)
+    work = P1_CELL.work(0, element_bytes=2)
+    assert work.floor_s(slow_products) == pytest.approx(2 * 64 * 16 * (4096 + 11008) / 1e12)
+
+
+@pytest.mark.parametrize(("num_rows", "expected_us"), LINEARS_US.items())
+def test_floors_of_a_layer_of_linears_are_the_known_ones(num_rows: int, expected_us: float) -> None:
+    works = [
+        linear_work(LoraCell(site, (1,), Batch(1)).shape, num_rows, element_bytes=2)
+        for site in LLAMA_SITES
+    ]
+    assert 1e6 * sum(work.floor_s(H200) for work in works) == pytest.approx(expected_us, rel=6e-3)
