@@ -31,7 +31,7 @@ class Segments:
         slot: `[S]` slot of each segment, ascending.
         indptr: `[S + 1]`; segment s owns `order[indptr[s]:indptr[s + 1]]` and is never empty.
         items: `[I, 3]` work list: slot, first position in `order`, rows (1 to `m_tile`).
-        counts: `[2]`: Ta and I. Kernels read them on the device.
+        counts: `[3]`: Ta, I and S. Kernels read them on the device.
         spans: The segments again, on the host, for the CPU path.
         num_rows: Rows of the step, base rows included.
         m_tile: Largest number of rows in an item.
@@ -108,7 +108,7 @@ def group_rows(
     sizes = (len(order), len(slot), len(items)) if capacity is None else (capacity,) * 3
     buffer = torch.zeros(_total(*sizes), dtype=torch.int32)
     views = _views(buffer, *sizes)
-    counts = np.array([len(order), len(items)])
+    counts = np.array([len(order), len(items), len(slot)])
     for view, values in zip(views, (order, slot, indptr, items, counts), strict=True):
         view[: len(values)] = torch.from_numpy(values.astype(np.int32))
     spans = zip(slot.tolist(), indptr[:-1].tolist(), indptr[1:].tolist(), strict=True)
@@ -127,7 +127,7 @@ def _work_items(slot: Ints, indptr: Ints, *, m_tile: int, rank_C: Ints | None) -
 
 
 def _lengths(num_adapted: int, num_segments: int, num_items: int) -> tuple[int, ...]:
-    return num_adapted, num_segments, num_segments + 1, 3 * num_items, 2
+    return num_adapted, num_segments, num_segments + 1, 3 * num_items, 3
 
 
 def _total(*sizes: int) -> int:

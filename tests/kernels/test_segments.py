@@ -25,6 +25,7 @@ def test_segments_hold_every_adapted_row_once_by_slot_and_in_order(slots: list[i
     assert segments.order.tolist() == sorted(adapted, key=lambda row: (slots[row], row))
     assert segments.slot.tolist() == sorted({slots[row] for row in adapted})
     assert segments.num_rows == len(slots)
+    assert len(segments.slot) == int(segments.counts[2])
     assert segments.num_adapted == len(adapted) == int(segments.counts[0])
 
 
@@ -57,8 +58,8 @@ def test_items_cover_each_position_once_within_one_segment(slots: list[int], m_t
 def test_capacity_changes_the_room_and_not_the_content(slots: list[int]) -> None:
     exact = group_rows(np.array(slots, np.int32), m_tile=4)
     roomy = group_rows(np.array(slots, np.int32), m_tile=4, capacity=70)
-    num_rows, num_items = exact.counts.tolist()
-    assert roomy.counts.tolist() == [num_rows, num_items]
+    num_rows, num_items, _num_segments = exact.counts.tolist()
+    assert roomy.counts.tolist() == exact.counts.tolist()
     assert len(roomy.order) == len(roomy.items) == 70
     assert torch.equal(roomy.order[:num_rows], exact.order)
     assert torch.equal(roomy.items[:num_items], exact.items)
