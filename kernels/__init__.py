@@ -14,6 +14,15 @@ index, `o_` offsets, `m_` mask, `p_` pointers, `b_` values in registers.
 
 from .arena import ALIGNMENT_BYTES, Arena
 from .segments import Segments, Span, group_rows
-from .table import OffsetTable, Site
+from .table import Half, OffsetTable, Site
 
-__all__ = ["ALIGNMENT_BYTES", "Arena", "OffsetTable", "Segments", "Site", "Span", "group_rows"]
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "Arena",
+    "Half",
+    "OffsetTable",
+    "Segments",
+    "Site",
+    "Span",
+    "group_rows",
+]

@@ -1,16 +1,24 @@
-"""expand: add each adapted row's rank-sized vector times its own B's to the output."""
+"""expand: add each adapted row's rank-sized vector times one half, most often B, to the output."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from .segments import Segments
-from .table import OffsetTable, Site
+from .slices import find_rows, find_slice, find_tile, sum_ranks
+from .table import Half, OffsetTable, Site
 from .tiles import EXPAND, num_programs
 
 
 def expand(
-    y_TN: Tensor, v: Tensor, segments: Segments, *, arena: Tensor, table: OffsetTable, site: Site
+    y_TN: Tensor,
+    v: Tensor,
+    segments: Segments,
+    *,
+    arena: Tensor,
+    table: OffsetTable,
+    site: Site,
+    half: Half = Half.B,
 ) -> None:
     """Add `v` times the B's of each row's own adapter to y_TN, in place.
 
@@ -23,19 +31,21 @@ def expand(
     Args:
         y_TN: Contiguous, the merged output of the site; dtype of arena.
         v: What `shrink` returned for these segments.
+        half: A writes y_TK through A(c, j), the slices summed in their order: the gradient of x.
 
     Raises:
         ValueError: Dtypes disagree, y_TN is not contiguous or has another width.
 
     Source: SGMV, Chen et al. 2023, arXiv:2310.18547, section 4.
     """
-    width = sum(site.out_features)
+    width = site.width(half)
     if y_TN.dtype != arena.dtype:
         raise ValueError(f"y is {y_TN.dtype}, the arena {arena.dtype}")
     if not y_TN.is_contiguous() or y_TN.shape[1] != width:
         raise ValueError(f"y {tuple(y_TN.shape)} is not contiguous [T, {width}]")
     tile = EXPAND[segments.m_tile]
-    num_tiles = sum(triton.cdiv(n, tile.block_n) for n in site.out_features)
+    own_columns = site.out_features if half is Half.B else ()
+    num_tiles = sum(triton.cdiv(n, tile.block_n) for n in own_columns or (width,))
     grid = min(segments.items.shape[0] * num_tiles, num_programs(y_TN.device))
     if grid == 0:
         return
@@ -46,14 +56,15 @@ def expand(
         segments.order,
         segments.items,
         segments.counts,
-        table.b_at,
+        table.at(half),
         table.rank,
         width,
         table.num_slices,
         site.first,
         v.stride(0),
         v.stride(1),
-        OUT_FEATURES=site.out_features,
+        NUM_SLICES=len(site.out_features),
+        OWN_COLUMNS=own_columns,
         NUM_TILES=num_tiles,
         SPLIT_K=v.shape[0],
         BLOCK_T=segments.m_tile,
@@ -72,20 +83,22 @@ def expand_kernel(
     order_ptr,
     items_ptr,
     counts_ptr,
-    b_at_ptr,
+    at_ptr,
     rank_ptr,
     N,
     num_slices,
     first_slice,
     stride_plane,
     stride_v,
-    OUT_FEATURES: tl.constexpr,
+    NUM_SLICES: tl.constexpr,
+    OWN_COLUMNS: tl.constexpr,
     NUM_TILES: tl.constexpr,
     SPLIT_K: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):
+    TILE_SLICES: tl.constexpr = NUM_SLICES if len(OWN_COLUMNS) == 0 else 1
     num_units = tl.load(counts_ptr + 1) * NUM_TILES
     for i_unit in range(tl.program_id(0), num_units, tl.num_programs(0)):
         p_item = items_ptr + i_unit // NUM_TILES * 3
@@ -93,64 +106,58 @@ def expand_kernel(
         slot = tl.load(p_item).to(tl.int64)
         start = tl.load(p_item + 1)
         num_rows = tl.load(p_item + 2)
-        p_table = slot * num_slices + first_slice
-
-        # The slice that holds this tile: the last one that starts at or before it.
-        rank, b_at, r_begin, ranks = 0, tl.cast(0, tl.int64), 0, 0
-        n_begin, width, column, columns, tiles = 0, 0, 0, 0, 0
-        for j in tl.static_range(len(OUT_FEATURES)):
-            here = i_tile >= tiles
-            rank_j = tl.load(rank_ptr + p_table + j)
-            b_at = tl.where(here, tl.load(b_at_ptr + p_table + j), b_at)
-            rank = tl.where(here, rank_j, rank)
-            r_begin = tl.where(here, ranks, r_begin)
-            n_begin = tl.where(here, (i_tile - tiles) * BLOCK_N, n_begin)
-            width = tl.where(here, OUT_FEATURES[j], width)
-            column = tl.where(here, columns, column)
-            ranks += rank_j
-            columns += OUT_FEATURES[j]
-            tiles += (OUT_FEATURES[j] + BLOCK_N - 1) // BLOCK_N
-
+        o_table = slot * num_slices + first_slice
+        column, width, r_begin, n_begin = 0, N, 0, i_tile * BLOCK_N
+        if len(OWN_COLUMNS) == 0:
+            ranks = sum_ranks(rank_ptr + o_table, NUM_SLICES)
+        else:
+            i_slice, n_begin = find_tile(i_tile, OWN_COLUMNS, BLOCK_N)
+            column, width, r_begin, ranks = find_slice(i_slice, rank_ptr + o_table, OWN_COLUMNS)
+            o_table += i_slice
+        p_at = at_ptr + o_table
+        p_rank = rank_ptr + o_table
         # [BLOCK_T]
         o_t = start + tl.arange(0, BLOCK_T)
         m_t = o_t < start + num_rows
         o_y = tl.load(order_ptr + o_t, mask=m_t, other=0).to(tl.int64) * N + column
         p_v = v_ptr + o_t.to(tl.int64) * stride_v + r_begin
-        p_b = b_ptr + tl.multiple_of(b_at, 16)
-        if rank > 32:
+        if ranks > 32:
             _expand_tile(
-                y_ptr, p_b, p_v, o_y, m_t, n_begin, width, rank, stride_plane,
-                SPLIT_K, BLOCK_T, BLOCK_N, BLOCK_R,
+                y_ptr, b_ptr, p_at, p_rank, p_v, o_y, m_t, n_begin, width, ranks, stride_plane,
+                TILE_SLICES, SPLIT_K, BLOCK_T, BLOCK_N, BLOCK_R,
             )  # fmt: skip
-        elif rank > 16:
+        elif ranks > 16:
             _expand_tile(
-                y_ptr, p_b, p_v, o_y, m_t, n_begin, width, rank, stride_plane,
-                SPLIT_K, BLOCK_T, BLOCK_N, 32,
+                y_ptr, b_ptr, p_at, p_rank, p_v, o_y, m_t, n_begin, width, ranks, stride_plane,
+                TILE_SLICES, SPLIT_K, BLOCK_T, BLOCK_N, 32,
             )  # fmt: skip
-        elif rank > 0:
+        elif ranks > 0:
             _expand_tile(
-                y_ptr, p_b, p_v, o_y, m_t, n_begin, width, rank, stride_plane,
-                SPLIT_K, BLOCK_T, BLOCK_N, 16,
+                y_ptr, b_ptr, p_at, p_rank, p_v, o_y, m_t, n_begin, width, ranks, stride_plane,
+                TILE_SLICES, SPLIT_K, BLOCK_T, BLOCK_N, 16,
             )  # fmt: skip
 
 
 @triton.jit
 def _expand_tile(
     y_ptr,
-    p_b,
+    b_ptr,
+    p_at,
+    p_rank,
     p_v,
     o_y,
     m_t,
     n_begin,
     width,
-    rank,
+    ranks,
     stride_plane,
+    NUM_SLICES: tl.constexpr,
     SPLIT_K: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):
-    """Columns n_begin to n_begin + BLOCK_N of one slice."""
+    """Columns n_begin to n_begin + BLOCK_N: all ranks of NUM_SLICES slices add to them."""
     # [BLOCK_N]
     o_n = n_begin + tl.arange(0, BLOCK_N)
     m_n = o_n < width
@@ -159,9 +166,9 @@ def _expand_tile(
     m_y = m_t[:, None] & m_n[None, :]
     b_base = tl.load(p_y, mask=m_y, other=0.0)
     b_y = tl.zeros([BLOCK_T, BLOCK_N], dtype=tl.float32)
-    for r in range(0, rank, BLOCK_R):
+    for r in range(0, ranks, BLOCK_R):
         o_r = r + tl.arange(0, BLOCK_R)
-        m_r = o_r < rank
+        m_r = o_r < ranks
         # [BLOCK_T, BLOCK_R]
         m_v = m_t[:, None] & m_r[None, :]
         b_v = tl.zeros([BLOCK_T, BLOCK_R], dtype=tl.float32)
@@ -169,7 +176,8 @@ def _expand_tile(
             p_plane = p_v + tl.cast(stride_plane, tl.int64) * i_plane
             b_v += tl.load(p_plane[:, None] + o_r[None, :], mask=m_v, other=0.0)
         # [BLOCK_R, BLOCK_N]
-        o_b = o_r.to(tl.int64)[:, None] * width + o_n[None, :]
-        b_b = tl.load(p_b + o_b, mask=m_r[:, None] & m_n[None, :], other=0.0)
+        o_b = find_rows(p_at, p_rank, o_r, width, NUM_SLICES)
+        p_b = b_ptr + o_b[:, None] + o_n[None, :]
+        b_b = tl.load(p_b, mask=m_r[:, None] & m_n[None, :], other=0.0)
         b_y = tl.dot(b_v.to(b_b.dtype), b_b, b_y, input_precision="ieee")
     tl.store(p_y, (b_base.to(tl.float32) + b_y).to(b_base.dtype), mask=m_y)

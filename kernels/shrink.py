@@ -1,4 +1,4 @@
-"""shrink: project every adapted row through the A's of its own adapter."""
+"""shrink: project every adapted row through one half, most often A, of its own adapter."""
 
 import torch
 import triton
@@ -6,12 +6,20 @@ import triton.language as tl
 from torch import Tensor
 
 from .segments import Segments
-from .table import OffsetTable, Site
+from .slices import find_rows, find_scaling, find_slice, sum_ranks
+from .table import Half, OffsetTable, Site
 from .tiles import SHRINK, num_programs, split_k
 
 
 def shrink(
-    x_TK: Tensor, segments: Segments, *, arena: Tensor, table: OffsetTable, site: Site
+    x_TK: Tensor,
+    segments: Segments,
+    *,
+    arena: Tensor,
+    table: OffsetTable,
+    site: Site,
+    half: Half = Half.A,
+    scaling: Tensor | None = None,
 ) -> Tensor:
     """Project every adapted row through the A's of its own adapter.
 
@@ -23,6 +31,8 @@ def shrink(
     Args:
         x_TK: Contiguous; fp32, fp16 or bf16.
         arena: Flat; dtype and device of x_TK.
+        half: B reads x_TN, the columns j of it, through B(c, j): the gradient of v in training.
+        scaling: `[slots, table columns]`, fp32; multiplies each slice's part of v. None = 1.
 
     Returns:
         v, fp32, `[split planes, capacity of order, slices * max_rank]`, in order coordinates. The
@@ -33,16 +43,19 @@ def shrink(
 
     Source: SGMV, Chen et al. 2023, arXiv:2310.18547, section 4.
     """
+    width = site.width(half)
     if x_TK.dtype != arena.dtype:
         raise ValueError(f"x is {x_TK.dtype}, the arena {arena.dtype}")
-    if not x_TK.is_contiguous() or x_TK.shape[1] != site.in_features:
-        raise ValueError(f"x {tuple(x_TK.shape)} is not contiguous [T, {site.in_features}]")
+    if not x_TK.is_contiguous() or x_TK.shape[1] != width:
+        raise ValueError(f"x {tuple(x_TK.shape)} is not contiguous [T, {width}]")
     tile = SHRINK[segments.m_tile]
     num_slices = len(site.out_features)
-    splits = split_k(site.in_features, segments.m_tile)
+    own_columns = site.out_features if half is Half.B else ()
+    splits = split_k(max(own_columns, default=width), segments.m_tile)
     shape = (splits, segments.order.numel(), num_slices * table.max_rank)
     v = torch.empty(shape, dtype=torch.float32, device=x_TK.device)
-    grid = min(segments.items.shape[0] * splits, num_programs(x_TK.device))
+    num_units = segments.items.shape[0] * splits * max(1, len(own_columns))
+    grid = min(num_units, num_programs(x_TK.device))
     if grid == 0:
         return v
     shrink_kernel[(grid,)](
@@ -52,14 +65,16 @@ def shrink(
         segments.order,
         segments.items,
         segments.counts,
-        table.a_at,
+        table.at(half),
         table.rank,
-        site.in_features,
+        scaling,
+        width,
         table.num_slices,
         site.first,
         v.stride(0),
         v.stride(1),
         NUM_SLICES=num_slices,
+        OWN_COLUMNS=own_columns,
         SPLIT_K=splits,
         BLOCK_T=segments.m_tile,
         BLOCK_K=tile.block_k,
@@ -78,54 +93,64 @@ def shrink_kernel(
     order_ptr,
     items_ptr,
     counts_ptr,
-    a_at_ptr,
+    at_ptr,
     rank_ptr,
+    scaling_ptr,
     K,
     num_slices,
     first_slice,
     stride_plane,
     stride_v,
     NUM_SLICES: tl.constexpr,
+    OWN_COLUMNS: tl.constexpr,
     SPLIT_K: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):
-    num_units = tl.load(counts_ptr + 1) * SPLIT_K
-    steps = tl.cdiv(tl.cdiv(K, BLOCK_K), SPLIT_K)
+    FAN: tl.constexpr = SPLIT_K if len(OWN_COLUMNS) == 0 else SPLIT_K * NUM_SLICES
+    TILE_SLICES: tl.constexpr = NUM_SLICES if len(OWN_COLUMNS) == 0 else 1
+    num_units = tl.load(counts_ptr + 1) * FAN
     for i_unit in range(tl.program_id(0), num_units, tl.num_programs(0)):
-        p_item = items_ptr + i_unit // SPLIT_K * 3
+        p_item = items_ptr + i_unit // FAN * 3
         i_split = tl.cast(i_unit % SPLIT_K, tl.int64)
         slot = tl.load(p_item).to(tl.int64)
         start = tl.load(p_item + 1)
         num_rows = tl.load(p_item + 2)
-        p_rank = rank_ptr + slot * num_slices + first_slice
-        p_a_at = a_at_ptr + slot * num_slices + first_slice
-        ranks = 0
-        for j in tl.static_range(NUM_SLICES):
-            ranks += tl.load(p_rank + j)
+        o_table = slot * num_slices + first_slice
+        column, width, r_begin = 0, K, 0
+        if len(OWN_COLUMNS) == 0:
+            ranks = sum_ranks(rank_ptr + o_table, NUM_SLICES)
+        else:
+            i_slice = i_unit // SPLIT_K % NUM_SLICES
+            column, width, r_begin, ranks = find_slice(i_slice, rank_ptr + o_table, OWN_COLUMNS)
+            o_table += i_slice
+        p_at = at_ptr + o_table
+        p_rank = rank_ptr + o_table
+        p_scaling = None if scaling_ptr is None else scaling_ptr + o_table
         # [BLOCK_T]
         o_t = start + tl.arange(0, BLOCK_T)
         m_t = o_t < start + num_rows
-        o_x = tl.load(order_ptr + o_t, mask=m_t, other=0).to(tl.int64) * K
-        o_v = i_split * stride_plane + o_t.to(tl.int64) * stride_v
+        o_x = tl.load(order_ptr + o_t, mask=m_t, other=0).to(tl.int64) * K + column
+        o_v = i_split * stride_plane + o_t.to(tl.int64) * stride_v + r_begin
+        steps = tl.cdiv(tl.cdiv(width, BLOCK_K), SPLIT_K)
         k_begin = (i_split * steps * BLOCK_K).to(tl.int32)
-        k_end = tl.minimum(k_begin + steps * BLOCK_K, K)
+        k_end = tl.minimum(k_begin + steps * BLOCK_K, width)
         if ranks > 32:
             for r in range(0, ranks, BLOCK_R):
                 _shrink_tile(
-                    x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, r, ranks, k_begin, k_end, K,
-                    NUM_SLICES, BLOCK_T, BLOCK_K, BLOCK_R,
+                    x_ptr, a_ptr, v_ptr, p_at, p_rank, p_scaling, o_x, o_v, m_t, r, ranks,
+                    k_begin, k_end, width, TILE_SLICES, BLOCK_T, BLOCK_K, BLOCK_R,
                 )  # fmt: skip
         elif ranks > 16:
             _shrink_tile(
-                x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, 0, ranks, k_begin, k_end, K,
-                NUM_SLICES, BLOCK_T, BLOCK_K, 32,
+                x_ptr, a_ptr, v_ptr, p_at, p_rank, p_scaling, o_x, o_v, m_t, 0, ranks,
+                k_begin, k_end, width, TILE_SLICES, BLOCK_T, BLOCK_K, 32,
             )  # fmt: skip
         elif ranks > 0:
             _shrink_tile(
-                x_ptr, a_ptr, v_ptr, p_a_at, p_rank, o_x, o_v, m_t, 0, ranks, k_begin, k_end, K,
-                NUM_SLICES, BLOCK_T, BLOCK_K, 16,
+                x_ptr, a_ptr, v_ptr, p_at, p_rank, p_scaling, o_x, o_v, m_t, 0, ranks,
+                k_begin, k_end, width, TILE_SLICES, BLOCK_T, BLOCK_K, 16,
             )  # fmt: skip
 
 
@@ -134,8 +159,9 @@ def _shrink_tile(
     x_ptr,
     a_ptr,
     v_ptr,
-    p_a_at,
+    p_at,
     p_rank,
+    p_scaling,
     o_x,
     o_v,
     m_t,
@@ -143,27 +169,22 @@ def _shrink_tile(
     ranks,
     k_begin,
     k_end,
-    K,
+    width,
     NUM_SLICES: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):
-    """Ranks r_begin to r_begin + BLOCK_R of all slices: each rank is one row of some A."""
+    """Ranks r_begin to r_begin + BLOCK_R of NUM_SLICES slices: each rank is one row of a matrix."""
     # [BLOCK_R]
     o_r = r_begin + tl.arange(0, BLOCK_R)
     m_r = o_r < ranks
-    o_a = tl.zeros([BLOCK_R], dtype=tl.int64)
-    begin = 0
-    for j in tl.static_range(NUM_SLICES):
-        a_at = tl.multiple_of(tl.load(p_a_at + j), 16)
-        o_a = tl.where(o_r >= begin, a_at + (o_r - begin).to(tl.int64) * K, o_a)
-        begin += tl.load(p_rank + j)
+    o_a = find_rows(p_at, p_rank, o_r, width, NUM_SLICES)
     # [BLOCK_T, BLOCK_R]
     b_v = tl.zeros([BLOCK_T, BLOCK_R], dtype=tl.float32)
     for k in range(k_begin, k_end, BLOCK_K):
         o_k = k + tl.arange(0, BLOCK_K)
-        m_k = o_k < K
+        m_k = o_k < width
         # [BLOCK_T, BLOCK_K]
         m_x = m_t[:, None] & m_k[None, :]
         b_x = tl.load(x_ptr + o_x[:, None] + o_k[None, :], mask=m_x, other=0.0)
@@ -171,5 +192,7 @@ def _shrink_tile(
         m_a = m_r[:, None] & m_k[None, :]
         b_a = tl.load(a_ptr + o_a[:, None] + o_k[None, :], mask=m_a, other=0.0)
         b_v = tl.dot(b_x, tl.trans(b_a), b_v, input_precision="ieee")
+    if p_scaling is not None:
+        b_v *= find_scaling(p_scaling, p_rank, o_r, NUM_SLICES)[None, :]
     m_v = m_t[:, None] & m_r[None, :]
     tl.store(v_ptr + o_v[:, None] + o_r[None, :], b_v, mask=m_v)

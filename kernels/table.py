@@ -1,6 +1,7 @@
 """Sites and the offset table: where in the arena each slot's matrices start, and their ranks."""
 
 from dataclasses import dataclass
+from enum import Enum
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -11,6 +12,17 @@ from torch import Tensor
 
 Offsets = npt.NDArray[np.int64]
 Ranks = npt.NDArray[np.int32]
+
+
+class Half(Enum):
+    """One of a slice's two matrices. Serving shrinks through A and expands through B.
+
+    Both are stored rank by rank, so training's products of gradients are the same ops with the
+    halves exchanged.
+    """
+
+    A = "a"  # [r, K]: every slice meets all columns of the site's input
+    B = "b"  # [r, n]: each slice meets its own columns of the merged output
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,16 @@ class Site:
         """Each slice's columns of the merged output."""
         ends = accumulate(self.out_features)
         return tuple(slice(end - n, end) for n, end in zip(self.out_features, ends, strict=True))
+
+    def width(self, half: Half) -> int:
+        """The columns of the tensor that a half meets: the site's input or its merged output."""
+        return self.in_features if half is Half.A else sum(self.out_features)
+
+    def met_by(self, half: Half) -> tuple[slice, ...]:
+        """Which of these columns each slice's matrix meets."""
+        if half is Half.B:
+            return self.outputs
+        return (slice(0, self.in_features),) * len(self.out_features)
 
 
 class Row(NamedTuple):
@@ -68,6 +90,10 @@ class OffsetTable:
         self._host = Row(
             np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int32)
         )
+
+    def at(self, half: Half) -> Tensor:
+        """Where the matrices of a half start: `a_at` or `b_at`."""
+        return self.a_at if half is Half.A else self.b_at
 
     def row(self, slot: int, site: Site) -> Row:
         """The mirror's entries of one slot at one site."""

@@ -25,7 +25,7 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 POINTERS = {
     "x_ptr": "*bf16", "y_ptr": "*bf16", "a_ptr": "*bf16", "b_ptr": "*bf16", "v_ptr": "*fp32",
     "order_ptr": "*i32", "items_ptr": "*i32", "counts_ptr": "*i32",
-    "a_at_ptr": "*i64", "b_at_ptr": "*i64", "rank_ptr": "*i32",
+    "at_ptr": "*i64", "scaling_ptr": "*fp32", "rank_ptr": "*i32",
 }  # fmt: skip
 # The other arguments of a launch on Llama-3.1-8B's qkv site are divisible by 16.
 UNSPECIALISED = {"first_slice", "stride_plane"}
@@ -34,22 +34,23 @@ UNSPECIALISED = {"first_slice", "stride_plane"}
 class Build(NamedTuple):
     name: str
     kernel: triton.JITFunction
-    constants: dict[str, int | tuple[int, ...]]
+    constants: dict[str, int | tuple[int, ...] | None]
     num_warps: int
     num_stages: int
 
 
 def builds() -> Iterator[Build]:
     for m_tile, tile in SHRINK.items():
-        constants: dict[str, int | tuple[int, ...]] = {
-            "NUM_SLICES": 3, "SPLIT_K": tile.splits, "BLOCK_T": m_tile,
+        constants: dict[str, int | tuple[int, ...] | None] = {
+            "NUM_SLICES": 3, "OWN_COLUMNS": (), "scaling_ptr": None,
+            "SPLIT_K": tile.splits, "BLOCK_T": m_tile,
             "BLOCK_K": tile.block_k, "BLOCK_R": tile.block_r,
         }  # fmt: skip
         name = f"shrink {m_tile}"
         yield Build(name, shrink_kernel, constants, tile.num_warps, tile.num_stages)
     for m_tile, wide in EXPAND.items():
         constants = {
-            "OUT_FEATURES": (4096, 1024, 1024), "NUM_TILES": 6144 // wide.block_n,
+            "NUM_SLICES": 3, "OWN_COLUMNS": (4096, 1024, 1024), "NUM_TILES": 6144 // wide.block_n,
             "SPLIT_K": SHRINK[m_tile].splits, "BLOCK_T": m_tile,
             "BLOCK_N": wide.block_n, "BLOCK_R": wide.block_r,
         }  # fmt: skip

@@ -142,6 +142,12 @@ def _law(name: str, num_rows: int, draw: np.random.Generator) -> Ints:
 LAWS = ["identical", "distinct", "uniform", "zipf", "skewed", "with_base", "empty"]
 
 
+def random_scaling(run: "Run") -> Tensor:
+    """A factor per slot and column of the table."""
+    draw = torch.Generator().manual_seed(7)
+    return (torch.rand(len(RANKS), NUM_SLICES, generator=draw) + 0.5).to(run.device)
+
+
 def slots_by_law(name: str, num_rows: int, *, seed: int = 0) -> Ints:
     """The slot of each row, popularity after `name`."""
     return _law(name, num_rows, np.random.default_rng(seed)).astype(np.int32)

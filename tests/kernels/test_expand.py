@@ -3,12 +3,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.kernels import Segments, Site, group_rows, reference
+from weft.kernels import Half, Segments, Site, group_rows, reference
 from weft.kernels.expand import expand
 
 from .cases import (
     LAWS,
     MAX_RANK,
+    ODD,
     QKV,
     SITES,
     TRITON_RUNS,
@@ -47,6 +48,22 @@ def test_expand_equals_the_definition(run: Run, law: str, site: Site, num_planes
     arena = run.arena
     reference.expand(want, v, segments, arena=arena.data, table=arena.table, site=site)
     assert_near("y", got, want, tolerance=run.tolerance)
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+@pytest.mark.parametrize("law", ["distinct", "with_base", "empty"])
+@pytest.mark.parametrize("site", [QKV, ODD], ids=["qkv", "odd"])
+def test_slices_sum_up_in_the_input_through_the_other_half(run: Run, law: str, site: Site) -> None:
+    segments, arena = run.group(slots_by_law(law, 18)), run.arena
+    v = random_v(run, segments, site, num_planes=2)
+    base = run.random(18, site.in_features)
+    for name, start in {"delta": torch.zeros_like(base), "sum": base}.items():
+        got, want = start.clone(), start.clone()
+        for op, y in ((expand, got), (reference.expand, want)):
+            op(y, v, segments, arena=arena.data, table=arena.table, site=site, half=Half.A)
+        assert_near(name, got, want, tolerance=run.tolerance)
+        untouched = torch.from_numpy(slots_by_law(law, 18) < 0)
+        assert torch.equal(got[untouched], start[untouched])
 
 
 @pytest.mark.parametrize("run", TRITON_RUNS)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from weft.kernels import Site, group_rows, reference
+from weft.kernels import Half, Site, group_rows, reference
 
 from .cases import (
     DTYPES,
     LAWS,
+    NUM_SLICES,
+    RANKS,
     SITES,
     TOLERANCE,
     adapter,
@@ -48,3 +50,25 @@ def test_planes_of_v_add_up() -> None:
     halves = torch.cat([v / 4, v * 3 / 4])
     reference.expand(two, halves, segments, arena=arena.data, table=arena.table, site=site)
     assert_near("two planes", two, one, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_exchanged_halves_equal_one_product_per_row_in_float64(law: str, site: Site) -> None:
+    """y back to x: the slices' own columns through B, times their scaling, and through A."""
+    slot_T = slots_by_law(law, 12)
+    y_TN, x_TK = torch.randn(12, sum(site.out_features)), torch.randn(12, site.in_features)
+    scaling = torch.rand(len(RANKS), NUM_SLICES)
+    want = x_TK.double()
+    for row, slot in enumerate(slot_T.tolist()):
+        for j, columns in enumerate(site.outputs if slot >= 0 else ()):
+            pair, factor = adapter(slot)[site][j], scaling[slot, site.first + j].double()
+            v_R = factor * (y_TN[row, columns].double() @ pair.b_RN.double().T)
+            want[row] += v_R @ pair.a_RK.double()
+    arena, segments = loaded_arena(torch.float32), group_rows(slot_T)
+    data, table = arena.data, arena.table
+    v = reference.shrink(
+        y_TN, segments, arena=data, table=table, site=site, half=Half.B, scaling=scaling
+    )
+    reference.expand(x_TK, v, segments, arena=data, table=table, site=site, half=Half.A)
+    assert_near("x", x_TK, want, tolerance=1e-5)

@@ -3,26 +3,38 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.kernels import Segments, Site, group_rows, reference
+from weft.kernels import Half, Segments, Site, group_rows, reference
 from weft.kernels.shrink import shrink
 
 from .cases import (
     LAWS,
+    ODD,
     OUT,
     QKV,
     RANKS,
     SITES,
     TRITON_RUNS,
     WIDE,
+    Loader,
     Run,
     assert_near,
     loaded_arena,
+    random_pairs,
+    random_scaling,
     slots_by_law,
 )
 
 
 def run_shrink(run: Run, x_TK: Tensor, segments: Segments, site: Site) -> Tensor:
     return shrink(x_TK, segments, arena=run.arena.data, table=run.arena.table, site=site)
+
+
+def written_part(run: Run, v: Tensor, segments: Segments, site: Site) -> Tensor:
+    """Where v has an entry: every row's own ranks."""
+    written = torch.zeros_like(v, dtype=torch.bool)
+    for slot, start, stop in segments.spans:
+        written[start:stop, : run.arena.table.row(slot, site).rank.sum()] = True
+    return written
 
 
 @pytest.mark.parametrize("run", TRITON_RUNS)
@@ -37,11 +49,41 @@ def test_planes_add_up_to_the_definition_and_nothing_else_is_written(
     v = run_shrink(run, x_TK, segments, site)
     arena = run.arena
     want = reference.shrink(x_TK, segments, arena=arena.data, table=arena.table, site=site)[0]
-    written = torch.zeros_like(want, dtype=torch.bool)
-    for slot, start, stop in segments.spans:
-        written[start:stop, : arena.table.row(slot, site).rank.sum()] = True
+    written = written_part(run, want, segments, site)
     assert v[:, ~written].isnan().all()
     assert_near("v", v.sum(0)[written], want[written], tolerance=1e-5)
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+@pytest.mark.parametrize("law", ["distinct", "with_base", "empty"])
+@pytest.mark.parametrize("half", Half, ids=["a", "b"])
+@pytest.mark.parametrize("site", [QKV, ODD], ids=["qkv", "odd"])
+def test_both_halves_with_a_scaling_equal_the_definition(
+    run: Run, law: str, half: Half, site: Site
+) -> None:
+    segments, arena, scaling = run.group(slots_by_law(law, 18)), run.arena, random_scaling(run)
+    x_TK = run.random(18, site.width(half))
+    v = shrink(
+        x_TK, segments, arena=arena.data, table=arena.table, site=site, half=half, scaling=scaling
+    )
+    want = reference.shrink(
+        x_TK, segments, arena=arena.data, table=arena.table, site=site, half=half, scaling=scaling
+    )[0]
+    written = written_part(run, want, segments, site)
+    assert v[:, ~written].isnan().all()
+    assert_near("v", v.sum(0)[written], want[written], tolerance=1e-5)
+
+
+def test_slices_of_any_width_share_the_planes_of_the_widest() -> None:
+    site = Site(in_features=33, out_features=(1290, 40), first=0)
+    loader = Loader(torch.float32, num_elements=40_000, num_slots=1, device="cpu")
+    loader.load(0, {site: random_pairs(site, (12, 16), seed=0)})
+    data, table, segments = loader.arena.data, loader.arena.table, group_rows(np.zeros(3, np.int32))
+    y_TN = torch.randn(3, 1330, generator=torch.Generator().manual_seed(0))
+    v = shrink(y_TN, segments, arena=data, table=table, site=site, half=Half.B)
+    want = reference.shrink(y_TN, segments, arena=data, table=table, site=site, half=Half.B)
+    assert len(v) == 5
+    assert_near("v", v.sum(0)[:, :28], want[0, :, :28], tolerance=1e-5)
 
 
 def test_wide_site_has_several_planes() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from weft.kernels import OffsetTable, Site
+from weft.kernels import Half, OffsetTable, Site
 from weft.kernels.table import Row
 
 
@@ -9,6 +9,13 @@ def test_outputs_of_a_site_are_consecutive() -> None:
     site = Site(in_features=8, out_features=(4, 2, 3), first=5)
     assert site.outputs == (slice(0, 4), slice(4, 6), slice(6, 9))
     assert site.columns == slice(5, 8)
+
+
+def test_halves_meet_the_input_whole_and_the_output_in_columns() -> None:
+    site = Site(in_features=8, out_features=(4, 2), first=0)
+    assert (site.width(Half.A), site.width(Half.B)) == (8, 6)
+    assert site.met_by(Half.A) == (slice(0, 8), slice(0, 8))
+    assert site.met_by(Half.B) == (slice(0, 4), slice(4, 6))
 
 
 def new_table() -> OffsetTable:
@@ -28,6 +35,8 @@ def test_written_row_is_on_the_device_and_in_the_mirror() -> None:
         tensor = getattr(table, name)
         assert tensor[1].tolist() == values.tolist(), name
         assert not tensor[[0, 2]].any(), name
+    assert table.at(Half.A) is table.a_at
+    assert table.at(Half.B) is table.b_at
     mirror = table.row(1, Site(in_features=1, out_features=(1, 1), first=1))
     assert [column.tolist() for column in mirror] == [column[1:3].tolist() for column in row]
     assert table.rank_C.tolist() == [0, row.rank.sum(), 0]
