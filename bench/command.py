@@ -13,6 +13,7 @@ from .shapes import SHAPES
 DTYPES = ["float32", "float16", "bfloat16"]
 PEERS = ["hf-peft"]
 WRONG = 1
+RESULTS = Path("bench/results")
 
 
 class Ranks(click.ParamType[tuple[int, ...]]):
@@ -52,7 +53,7 @@ def bench() -> None:
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("bench/results"),
+    default=RESULTS,
     show_default=True,
     help="Folder for the record.",
 )
@@ -78,16 +79,14 @@ def engine(
     commit: str | None,
 ) -> None:
     """Run base-only and mixed batches through an engine in this process, with random weights."""
-    from rich.console import Console
-
     from weft.server.config import default_device, default_dtype
 
     from .engine import run_engine_suite
     from .errors import BenchError
     from .machine import find_source
     from .options import EngineOptions
-    from .record import write_record
-    from .table import show
+    from .record_file import store_record
+    from .table import write_table
 
     sizes = SHAPES[shape]
     device = device or default_device()
@@ -118,8 +117,42 @@ def engine(
             )
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    path = write_record(record, out)
-    show(record, Console())
+    path = store_record(record, out)
+    click.echo(write_table(record), nl=False)
     click.echo(f"record: {path}")
     if not record.holds:
         context.exit(WRONG)
+
+
+@bench.command("report")
+@click.argument("records", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the record that slices make together.",
+)
+def report(records: tuple[Path, ...], out: Path | None) -> None:
+    """Show stored RECORDS: none lists them all; one gets its table and plot anew; slices of a run
+    become one record; two others are compared, figure by figure."""
+    from .record_file import derive_files, read_record, store_record
+    from .report import are_slices, compare_records, list_records, merge_slices
+    from .table import write_table
+
+    try:
+        stored = [read_record(path) for path in records]
+        if not stored:
+            click.echo(list_records(RESULTS), nl=False)
+        elif len(stored) == 1:
+            derive_files(stored[0], records[0])
+            click.echo(write_table(stored[0]), nl=False)
+        elif are_slices(stored):
+            whole = merge_slices(stored)
+            click.echo(write_table(whole), nl=False)
+            if out is not None:
+                click.echo(f"record: {store_record(whole, out)}")
+        elif len(stored) == 2:
+            click.echo(compare_records(*stored), nl=False)
+        else:
+            raise click.UsageError("more than two records, and not slices of one run")
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,9 +1,11 @@
 """Contenders run side by side, in alternating order, and what came of their rounds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
-from typing import NamedTuple
+from statistics import fmean, median, quantiles
+from typing import NamedTuple, TypeVar
+
+Result = TypeVar("Result")
 
 
 class Timing(NamedTuple):
@@ -55,14 +57,25 @@ def hold_rounds(contenders: Sequence[Contender], num_rounds: int) -> dict[str, R
     """Warm everyone up once, then run A B … B A in every round."""
     for contender in contenders:
         contender.run()
-    timings: dict[str, list[tuple[Timing, Timing]]] = {c.name: [] for c in contenders}
-    for _ in range(num_rounds):
-        there = {contender.name: contender.run() for contender in contenders}
-        for contender in reversed(contenders):
-            timings[contender.name].append((there[contender.name], contender.run()))
+    timings = alternate({contender.name: contender.run for contender in contenders}, num_rounds)
     return {name: Rounds(name, pairs) for name, pairs in timings.items()}
 
 
+def alternate(
+    runs: Mapping[str, Callable[[], Result]], num_rounds: int
+) -> dict[str, list[tuple[Result, Result]]]:
+    """Run A B … B A in every round, and give what came of each, twice a round."""
+    results: dict[str, list[tuple[Result, Result]]] = {name: [] for name in runs}
+    for _ in range(num_rounds):
+        there = {name: run() for name, run in runs.items()}
+        for name, run in reversed(list(runs.items())):
+            results[name].append((there[name], run()))
+    return results
+
+
 def spread_of(samples: Sequence[float]) -> float:
-    """The range over the median."""
-    return (max(samples) - min(samples)) / median(samples)
+    """The range over the median; of more than a dozen samples, the range of the middle half."""
+    low, high = min(samples), max(samples)
+    if len(samples) > 12:
+        low, _, high = quantiles(samples, n=4)
+    return (high - low) / median(samples)

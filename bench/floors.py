@@ -5,24 +5,47 @@ inputs are read once and outputs written once; what passes between two kernels i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft.kernels import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """What the machine was measured to do; a copy counts the bytes read and those written."""
+    """What the machine was measured to do; a copy counts the bytes read and those written.
+
+    Attributes:
+        host_copy_bytes_s: From pinned memory to the device.
+        launches_us: What a graph of one empty kernel takes, of two, and so on.
+    """
 
     copy_bytes_s: float
     matmul_flops_s: float
+    host_copy_bytes_s: float | None = None
+    launches_us: Sequence[float] = ()
 
     def best_of(self, other: "Ceilings") -> "Ceilings":
         """The better of two measurements, each for itself."""
-        return Ceilings(
-            max(self.copy_bytes_s, other.copy_bytes_s),
-            max(self.matmul_flops_s, other.matmul_flops_s),
+        return replace(
+            self,
+            copy_bytes_s=max(self.copy_bytes_s, other.copy_bytes_s),
+            matmul_flops_s=max(self.matmul_flops_s, other.matmul_flops_s),
         )
+
+    def flags(self) -> list[str]:
+        """What is more than 5 % off the H200 that the published floors are of."""
+        found = {
+            "copy {:.2f} TB/s": (self.copy_bytes_s, H200.copy_bytes_s, 1e12),
+            "product {:.0f} TFLOP/s": (self.matmul_flops_s, H200.matmul_flops_s, 1e12),
+        }
+        return [
+            f"{text.format(value / scale)} is {value / usual - 1:+.0%} of {usual / scale:g}"
+            for text, (value, usual, scale) in found.items()
+            if abs(value / usual - 1) > 0.05
+        ]
+
+
+H200 = Ceilings(copy_bytes_s=4.3e12, matmul_flops_s=780e12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,8 @@
 """What a run leaves behind: every figure with its samples, its floor and its conditions."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
-from pathlib import Path
 from statistics import median
 
 from .contest import spread_of
@@ -14,6 +11,7 @@ from .goals import Verdict
 from .machine import Source
 
 Value = str | int | float
+TIMES = ("ms", "µs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,10 @@ class Cell:
 
     Attributes:
         floor: What the ceilings allow, in the figure's unit.
-        over_floor: How many times the least possible time was taken.
+        case: What it was measured on; "" where the suite has one case.
+        parameters: Of the case.
+        launch_floor: What as many empty kernels take, in the figure's unit.
+        error: Of the contender's results against the definition, before it was timed.
     """
 
     contender: str
@@ -43,17 +44,35 @@ class Cell:
     unit: str
     samples: Sequence[float]
     floor: float | None = None
+    case: str = ""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    launch_floor: float | None = None
+    error: float | None = None
 
     @property
     def median(self) -> float:
         return median(self.samples)
 
     @property
+    def spread(self) -> float:
+        return spread_of(self.samples)
+
+    @property
     def over_floor(self) -> float | None:
+        """How many times the least possible time was taken."""
         if self.floor is None:
             return None
-        is_time = self.unit == "ms"
+        is_time = self.unit in TIMES
         return self.median / self.floor if is_time else self.floor / self.median
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A contender without figures in a case: `not installed`, `n/a (why)` or `WRONG err=…`."""
+
+    contender: str
+    case: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,7 @@ class Ratio:
     below: str
     figure: str
     rounds: Sequence[float]
+    case: str = ""
 
     @property
     def median(self) -> float:
@@ -110,7 +130,12 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One run of one suite."""
+    """One run of one suite, or of a slice of it.
+
+    Attributes:
+        part: Which slice, as `1of4`; "" = the whole suite.
+        num_left: Cases that the time was too short for.
+    """
 
     suite: str
     conditions: Conditions
@@ -120,6 +145,9 @@ class Record:
     ratios: Sequence[Ratio]
     loads: Sequence[Loads]
     verdicts: Sequence[Verdict]
+    gaps: Sequence[Gap] = ()
+    part: str = ""
+    num_left: int = 0
 
     @property
     def holds(self) -> bool:
@@ -132,49 +160,3 @@ class Record:
             for ratio in self.ratios
             if (ratio.above, ratio.below, ratio.figure) == (above, below, figure)
         )
-
-
-def write_record(record: Record, folder: Path) -> Path:
-    """Write it as `<date>-<commit>-<suite>.json`, with a number if that is taken."""
-    folder.mkdir(parents=True, exist_ok=True)
-    conditions = record.conditions
-    name = f"{conditions.started:%Y-%m-%d}-{conditions.source.commit}-{record.suite}"
-    text = json.dumps(to_json(record), indent=1, allow_nan=False) + "\n"
-    for number in count(1):
-        path = folder / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
-        try:
-            with path.open("x") as file:
-                file.write(text)
-        except FileExistsError:
-            continue
-        return path
-    raise AssertionError("count ends never")
-
-
-def to_json(record: Record) -> dict[str, object]:
-    """Everything in the record, and what derives from the samples."""
-    conditions = asdict(record.conditions) | {
-        "source": record.conditions.source._asdict(),
-        "started": record.conditions.started.isoformat(timespec="seconds"),
-    }
-    return {
-        "suite": record.suite,
-        "conditions": conditions,
-        "parameters": dict(record.parameters),
-        "checks": [asdict(check) for check in record.checks],
-        "cells": [
-            asdict(cell)
-            | {
-                "median": cell.median,
-                "spread": spread_of(cell.samples),
-                "over_floor": cell.over_floor,
-            }
-            for cell in record.cells
-        ],
-        "ratios": [asdict(ratio) | {"median": ratio.median} for ratio in record.ratios],
-        "loads": [
-            asdict(load) | {"median_ms": load.median_ms, "gigabytes_s": load.gigabytes_s}
-            for load in record.loads
-        ],
-        "verdicts": [asdict(verdict) for verdict in record.verdicts],
-    }

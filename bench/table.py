@@ -1,11 +1,8 @@
-"""A record as a person reads it: at most 40 lines."""
+"""A record as a person reads it: Markdown, in the terminal at most 40 lines of it."""
 
 from collections.abc import Iterator
 
-from rich.console import Console
-from rich.table import Table
-
-from .contest import spread_of
+from .markdown import align_table
 from .record import Conditions, Record
 
 NAMES = {
@@ -16,26 +13,21 @@ NAMES = {
 }
 
 
-def show(record: Record, console: Console) -> None:
-    """Print the conditions, the checks, the figures, the loads and the verdicts."""
-    for line in _heading(record):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+def write_table(record: Record) -> str:
+    """The conditions, the checks, the figures, the loads and the verdicts."""
+    lines = [f"# {record.suite}", "", *(f"* {line}" for line in _conditions(record))]
     if record.cells:
-        console.print(_figures(record))
-    for line in _ending(record):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        lines += ["", *_figures(record)]
+    if ending := list(_ending(record)):
+        lines += ["", *(f"* {line}" for line in ending)]
+    return "\n".join(lines) + "\n"
 
 
-def _heading(record: Record) -> Iterator[str]:
-    conditions, parameters = record.conditions, record.parameters
-    yield (
-        f"{record.suite}  {parameters['dtype']} on {parameters['device']}, "
-        f"{parameters['batch']} sequences of {parameters['prompt_tokens']} + "
-        f"{parameters['new_tokens']} tokens, {parameters['adapters']} adapters "
-        f"of ranks {parameters['ranks']}"
-    )
+def _conditions(record: Record) -> Iterator[str]:
+    conditions = record.conditions
+    yield ", ".join(f"{name} {value}" for name, value in record.parameters.items())
     source, ceilings = conditions.source, conditions.ceilings
-    yield f"commit {source.commit} ({source.tree}), seed {conditions.seed}"
+    yield f"commit {source.commit} ({source.tree}), seed {conditions.seed}, {conditions.started:%F}"
     yield _hardware(conditions)
     yield ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
     yield (
@@ -54,27 +46,30 @@ def _hardware(conditions: Conditions) -> str:
     return f"{text}, load average {start:.1f} to {end:.1f}"
 
 
-def _figures(record: Record) -> Table:
+def _figures(record: Record) -> list[str]:
     """A row per figure: its median, its spread, and how many times the least time it took."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for heading in ("", "median", "spread", "floor", "times it"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for cell in record.cells:
-        floor = "" if cell.floor is None else f"{cell.floor:,.1f}"
-        over = "" if cell.over_floor is None else f"{cell.over_floor:.2f}"
-        spread = f"{spread_of(cell.samples):.0%}"
-        table.add_row(
-            cell.contender, NAMES[cell.figure], f"{cell.median:,.1f}", spread, floor, over
+    rows = [
+        (
+            cell.contender,
+            NAMES.get(cell.figure, cell.figure),
+            f"{cell.median:,.1f}",
+            f"{cell.spread:.0%}",
+            "" if cell.floor is None else f"{cell.floor:,.1f}",
+            "" if cell.over_floor is None else f"{cell.over_floor:.2f}",
         )
-    return table
+        for cell in record.cells
+    ]
+    return align_table(["contender", "figure", "median:", "spread:", "floor:", "times it:"], rows)
 
 
 def _ending(record: Record) -> Iterator[str]:
+    for gap in record.gaps:
+        yield f"{gap.contender}: {gap.reason}"
     for ratio in record.ratios:
         rounds = f"{min(ratio.rounds):.2f} to {max(ratio.rounds):.2f}"
         name = f"{ratio.above} / {ratio.below}"
-        yield f"{name}, {NAMES[ratio.figure]}: {ratio.median:.2f}  ({rounds})"
+        figure = NAMES.get(ratio.figure, ratio.figure)
+        yield f"{name}, {figure}: {ratio.median:.2f}  ({rounds})"
     for load in record.loads:
         yield (
             f"load r{load.rank}, {load.num_bytes / 1e6:,.1f} MB: "

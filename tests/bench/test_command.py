@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from weft.bench.command import bench
+from weft.bench.record_file import read_record, store_record
+
+from .test_record import RECORD
 
 TINY = ["engine", "--shape", "tiny", "--device", "cpu", "--dtype", "float32"]
 SMALL = [*TINY, "--adapters", "2", "--ranks", "4,8", "--rounds", "1", "--threads", "1"]
@@ -41,7 +45,8 @@ def test_engine_suite_prints_its_table_and_leaves_its_record(tmp_path: Path) -> 
         bench, [*SMALL, "--out", str(tmp_path / "out"), "--conditions", "a test"]
     )
     assert result.exit_code == 0, result.output
-    (path,) = (tmp_path / "out").iterdir()
+    (path,) = (tmp_path / "out").glob("*.json")
+    assert {p.suffix for p in path.parent.iterdir()} == {".json", ".md", ".svg"}
     assert f"record: {path}" in result.output
     assert "weft mixed / weft base, tokens/s" in result.output
     content = json.loads(path.read_text())
@@ -63,3 +68,48 @@ def test_option_that_makes_no_sense_is_refused(arguments: list[str], message: st
     result = CliRunner().invoke(bench, [*TINY, *arguments])
     assert result.exit_code != 0
     assert message in result.output
+
+
+def test_report_shows_a_record_again_and_draws_it_anew(tmp_path: Path) -> None:
+    path = store_record(RECORD, tmp_path)
+    path.with_suffix(".svg").unlink()
+    result = CliRunner().invoke(bench, ["report", str(path)])
+    assert result.exit_code == 0, result.output
+    assert result.output == path.with_suffix(".md").read_text()
+    assert path.with_suffix(".svg").exists()
+
+
+def test_report_makes_slices_one_record(tmp_path: Path) -> None:
+    halves = [
+        store_record(replace(RECORD, part=f"{i}of2", cells=[cell]), tmp_path)
+        for i, cell in enumerate(RECORD.cells[:2], 1)
+    ]
+    result = CliRunner().invoke(
+        bench, ["report", *map(str, halves), "--out", str(tmp_path / "whole")]
+    )
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "whole").glob("*.json")
+    assert read_record(path).cells == RECORD.cells[:2]
+
+
+def test_report_compares_two_runs_and_refuses_three(tmp_path: Path) -> None:
+    paths = [str(store_record(RECORD, tmp_path)) for _ in range(3)]
+    result = CliRunner().invoke(bench, ["report", *paths[:2]])
+    assert result.exit_code == 0, result.output
+    assert "2 figures, 0 differ" in result.output
+    assert "One commit" in result.output
+    assert CliRunner().invoke(bench, ["report", *paths]).exit_code == 2
+
+
+def test_report_lists_what_is_kept() -> None:
+    result = CliRunner().invoke(bench, ["report"])
+    assert result.exit_code == 0, result.output
+    assert "2026-11-21-a4986d81d139-engine-82m.json" in result.output
+
+
+def test_report_refuses_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[]")
+    result = CliRunner().invoke(bench, ["report", str(path)])
+    assert result.exit_code == 1
+    assert "x.json is no record" in result.output

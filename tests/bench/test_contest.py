@@ -1,8 +1,10 @@
 """Alternating rounds, and ratios within a round."""
 
+from functools import partial
+
 import pytest
 
-from weft.bench.contest import Contender, Rounds, Timing, hold_rounds, spread_of
+from weft.bench.contest import Contender, Rounds, Timing, alternate, hold_rounds, spread_of
 
 
 def test_contenders_warm_up_then_run_a_b_b_a() -> None:
@@ -21,6 +23,17 @@ def test_contenders_warm_up_then_run_a_b_b_a() -> None:
     assert rounds["C"].samples("rate") == (6, 7, 12, 13)
 
 
+def test_results_of_a_round_are_there_and_back() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    results = alternate({name: partial(run, name) for name in "AB"}, 2)
+    assert results == {"A": [(1, 4), (5, 8)], "B": [(2, 3), (6, 7)]}
+
+
 def test_ratio_compares_within_a_round() -> None:
     fast = Rounds("fast", [(Timing(10), Timing(30)), (Timing(1), Timing(1))])
     slow = Rounds("slow", [(Timing(5), Timing(5)), (Timing(0.5), Timing(1.5))])
@@ -34,3 +47,7 @@ def test_figure_that_is_not_known_has_no_samples() -> None:
 
 def test_spread_is_the_range_over_the_median() -> None:
     assert spread_of([9, 10, 12]) == pytest.approx(0.3)
+
+
+def test_spread_of_many_samples_leaves_the_outliers_out() -> None:
+    assert spread_of([*range(96, 105), 1000, 1, 2000, 0]) == pytest.approx(0.07)

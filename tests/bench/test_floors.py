@@ -7,12 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from weft.adapters.layout import place_slices
-from weft.bench.floors import BaseCost, BatchCost, Ceilings, Work, linear_work
+from weft.bench.floors import H200, BaseCost, BatchCost, Ceilings, Work, linear_work
 from weft.bench.lora_cells import P1_CELL, Batch, LoraCell
 from weft.bench.random_model import cost_of, describe, make_config
 from weft.bench.shapes import SHAPES
 
-H200 = Ceilings(copy_bytes_s=4.3e12, matmul_flops_s=780e12)
 SMALL = BatchCost(
     base=BaseCost(
         weight_bytes=1000,

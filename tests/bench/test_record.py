@@ -1,16 +1,12 @@
-"""A record's file: its name, and every field that a reader needs."""
+"""What derives from a record's figures."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from weft.bench.floors import Ceilings
 from weft.bench.goals import Verdict
 from weft.bench.machine import Source
-from weft.bench.record import Cell, Check, Conditions, Loads, Ratio, Record, write_record
+from weft.bench.record import Cell, Check, Conditions, Loads, Ratio, Record
 
 RECORD = Record(
     suite="engine-tiny",
@@ -54,6 +50,10 @@ def test_floor_is_missed_by_a_factor_of_time() -> None:
     assert peer.over_floor is None
 
 
+def test_floor_in_microseconds_is_one_of_time() -> None:
+    assert Cell("weft", "graph", "µs", [9.0, 3.0, 6.0], floor=3.0).over_floor == 2
+
+
 def test_load_rate_is_bytes_over_the_median() -> None:
     assert RECORD.loads[0].gigabytes_s == 1
 
@@ -63,27 +63,3 @@ def test_one_check_that_fails_makes_the_record_fail() -> None:
     assert RECORD.holds
     assert not replace(RECORD, checks=[*RECORD.checks, wrong]).holds
     assert str(wrong) == "deltas: WRONG  worst error 1"
-
-
-def test_file_holds_samples_conditions_and_what_derives_from_them(tmp_path: Path) -> None:
-    content = json.loads(write_record(RECORD, tmp_path / "new").read_text())
-    conditions = content["conditions"]
-    assert conditions["command"] == "weft bench engine --shape tiny"
-    assert conditions["source"] == {"commit": "0123456789ab", "tree": "dirty"}
-    assert conditions["started"] == "2026-01-02T03:04:05+00:00"
-    assert conditions["ceilings"] == {"copy_bytes_s": 4e9, "matmul_flops_s": 5e9}
-    assert (conditions["seed"], conditions["note"]) == (3, "shared")
-    assert conditions["load_average"] == [1.0, 2.0]
-    cell = content["cells"][0]
-    assert cell["samples"] == [90.0, 100.0, 120.0]
-    assert (cell["median"], cell["floor"], cell["over_floor"]) == (100, 200, 2)
-    assert cell["spread"] == pytest.approx(0.3)
-    assert content["ratios"][0]["median"] == 2.5
-    assert content["loads"][0]["median_ms"] == 2
-    assert content["verdicts"] == [{"goal": "P6", "met": None, "margin": "another shape"}]
-
-
-def test_no_record_replaces_another(tmp_path: Path) -> None:
-    names = [write_record(RECORD, tmp_path).name for _ in range(3)]
-    stem = "2026-01-02-0123456789ab-engine-tiny"
-    assert names == [f"{stem}.json", f"{stem}-2.json", f"{stem}-3.json"]

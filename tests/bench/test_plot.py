@@ -1,0 +1,19 @@
+"""Which figures of a record are drawn."""
+
+from dataclasses import replace
+
+from weft.bench.plot import draw_record
+
+from .test_record import RECORD
+from .test_svg import numbers, texts
+
+
+def test_engine_suite_is_drawn_by_its_rates() -> None:
+    svg = draw_record(RECORD)
+    assert len(numbers(svg, "rect", "width")) == 2
+    assert "engine-tiny, commit 0123456789ab, one" in texts(svg)
+    assert {"weft base", "peer", "tokens/s"} <= set(texts(svg))
+
+
+def test_record_without_figures_is_drawn_too() -> None:
+    assert "Nothing was timed." in texts(draw_record(replace(RECORD, cells=[])))
