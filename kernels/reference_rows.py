@@ -1,0 +1,33 @@
+"""The definitions of the row ops in plain torch: on a CPU, bit for bit transformers' own code."""
+
+import torch
+from torch import Tensor
+
+
+def rmsnorm(
+    x_TK: Tensor, weight_K: Tensor, *, eps: float, add_one: bool, round_first: bool
+) -> Tensor:
+    """What `kernels.norm.rmsnorm` computes."""
+    h_TK = x_TK.float()
+    h_TK = h_TK * torch.rsqrt(h_TK.pow(2).mean(-1, keepdim=True) + eps)
+    if round_first:
+        h_TK = h_TK.to(x_TK.dtype)
+    else:
+        weight_K = weight_K.float()
+    if add_one:
+        weight_K = 1.0 + weight_K
+    return (weight_K * h_TK).to(x_TK.dtype)
+
+
+def add_rmsnorm(
+    x_TK: Tensor,
+    residual_TK: Tensor,
+    weight_K: Tensor,
+    *,
+    eps: float,
+    add_one: bool,
+    round_first: bool,
+) -> Tensor:
+    """What `kernels.norm.add_rmsnorm` computes; residual_TK changes in place."""
+    residual_TK += x_TK
+    return rmsnorm(residual_TK, weight_K, eps=eps, add_one=add_one, round_first=round_first)

@@ -1,0 +1,65 @@
+"""The definitions against the modules of transformers, bit for bit."""
+
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from weft.kernels import reference_rows
+
+DTYPES = [torch.float32, torch.bfloat16]
+MAGNITUDES = torch.tensor([1e-3, 0.1, 1.0, 30.0])
+
+
+def modeling(family: str) -> ModuleType:
+    return import_module(f"transformers.models.{family}.modeling_{family}")
+
+
+def random(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("family", "name", "add_one", "round_first"),
+    [
+        ("llama", "LlamaRMSNorm", False, True),
+        ("qwen3", "Qwen3RMSNorm", False, True),
+        ("olmo2", "Olmo2RMSNorm", False, False),
+        ("gemma", "GemmaRMSNorm", True, False),
+        ("gemma3", "Gemma3RMSNorm", True, False),
+    ],
+)
+def test_rmsnorm_is_the_module(
+    family: str, name: str, add_one: bool, round_first: bool, dtype: torch.dtype
+) -> None:
+    module = getattr(modeling(family), name)(96, eps=1e-5).to(dtype)
+    module.weight.data = random(96, dtype=dtype, seed=1)
+    x_THK = random(4, 3, 96, dtype=dtype) * MAGNITUDES.to(dtype)[:, None, None]
+    got = reference_rows.rmsnorm(
+        x_THK, module.weight, eps=1e-5, add_one=add_one, round_first=round_first
+    )
+    assert torch.equal(got, module(x_THK))
+
+
+def test_one_is_added_to_the_rounded_weight_where_the_row_is_rounded_first() -> None:
+    """The form that no module has: every factor and the product are rounded."""
+    x_TK, weight_K = random(4, 96, dtype=torch.bfloat16), random(96, dtype=torch.bfloat16, seed=1)
+    h_TK = x_TK.double() / (x_TK.double().pow(2).mean(1, keepdim=True) + 1e-5).sqrt()
+    want = (1 + weight_K).double() * h_TK.bfloat16().double()
+    got = reference_rows.rmsnorm(x_TK, weight_K, eps=1e-5, add_one=True, round_first=True)
+    assert torch.equal(got, want.bfloat16())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_add_rmsnorm_is_the_sum_and_the_module(dtype: torch.dtype) -> None:
+    module = modeling("llama").LlamaRMSNorm(96, eps=1e-6).to(dtype)
+    x_TK, residual_TK = random(7, 96, dtype=dtype), random(7, 96, dtype=dtype, seed=1)
+    sum_TK = residual_TK + x_TK
+    got = reference_rows.add_rmsnorm(
+        x_TK, residual_TK, module.weight, eps=1e-6, add_one=False, round_first=True
+    )
+    assert torch.equal(residual_TK, sum_TK)
+    assert torch.equal(got, module(sum_TK))
