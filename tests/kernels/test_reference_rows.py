@@ -5,9 +5,11 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedConfig
 
 from weft.kernels import reference_rows
+from weft.kernels.activation import Activation
 
 DTYPES = [torch.float32, torch.bfloat16]
 MAGNITUDES = torch.tensor([1e-3, 0.1, 1.0, 30.0])
@@ -63,3 +65,28 @@ def test_add_rmsnorm_is_the_sum_and_the_module(dtype: torch.dtype) -> None:
     )
     assert torch.equal(residual_TK, sum_TK)
     assert torch.equal(got, module(sum_TK))
+
+
+def tiny_config(family: str, **options: object) -> PreTrainedConfig:
+    shape = {"hidden_size": 96, "num_attention_heads": 6, "num_key_value_heads": 2}
+    return AutoConfig.for_model(family, **shape, intermediate_size=131, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("family", "prefix", "hidden_act", "activation"),
+    [
+        ("llama", "Llama", "silu", "silu"),
+        ("llama", "Llama", "gelu", "gelu"),
+        ("gemma", "Gemma", "gelu_pytorch_tanh", "gelu_tanh"),
+    ],
+)
+def test_glu_is_the_mlp(
+    family: str, prefix: str, hidden_act: str, activation: Activation, dtype: torch.dtype
+) -> None:
+    config = tiny_config(family, hidden_act=hidden_act)
+    mlp = getattr(modeling(family), f"{prefix}MLP")(config).to(dtype)
+    mlp.down_proj = nn.Identity()
+    x_TK = 3 * random(7, 96, dtype=dtype)
+    y_TN = torch.cat((mlp.gate_proj(x_TK), mlp.up_proj(x_TK)), dim=1)
+    assert torch.equal(reference_rows.glu(y_TN, activation=activation), mlp(x_TK))
