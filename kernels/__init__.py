@@ -6,7 +6,8 @@ A tensor's name carries its shape, one letter per dimension:
     R  rank                          K  in-features         N  out-features    J  slices
     H  query heads                   G  KV heads            D  head size       L  layers
     V  vocabulary                    P  KV blocks           Z  tokens per KV block
-    M  blocks per row of a block table
+    M  blocks per row of a block table                      X  positions of a table
+    E  rotated pairs of a head
 
 so `x_TK`, `a_RK`, `b_RN`, `y_TN`. In Triton kernels a prefix says what a name is: `i_` program
 index, `o_` offsets, `m_` mask, `p_` pointers, `b_` values in registers.

@@ -74,6 +74,62 @@ def tiny_config(family: str, **options: object) -> PreTrainedConfig:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
+    ("family", "prefix", "interleaved", "in_fp32"),
+    [
+        ("llama", "Llama", False, False),
+        ("gpt_neox", "GPTNeoX", False, False),  # a quarter of every head
+        ("olmo2", "Olmo2", False, True),  # angles in fp32
+        ("gpt_oss", "GptOss", False, False),  # half as many angles
+        ("glm", "Glm", True, False),  # half of every head, by the first half of the angles
+        ("cohere", "Cohere", True, True),  # rounded angles, each twice
+        ("ernie4_5", "Ernie4_5", True, True),
+    ],
+)
+def test_rope_is_the_function(
+    family: str, prefix: str, interleaved: bool, in_fp32: bool, dtype: torch.dtype
+) -> None:
+    config, module = tiny_config(family, head_dim=16), modeling(family)
+    q_THD, k_TGD, v_TGD = (random(9, heads, 16, dtype=dtype, seed=heads) for heads in (6, 2, 3))
+    v_TGD = v_TGD[:, :2, :12]
+    position_of_X = torch.arange(40)[None]
+    cos_XD, sin_XD = (
+        angles[0]
+        for angles in getattr(module, f"{prefix}RotaryEmbedding")(config)(q_THD, position_of_X)
+    )
+    step = 2 if family == "cohere" else 1
+    pairs = cos_XD.shape[1] // (1 if family == "gpt_oss" else 2)
+    cos_XE, sin_XE = (angles[:, ::step][:, :pairs].contiguous() for angles in (cos_XD, sin_XD))
+    positions_T = torch.tensor([3, 4, 5, 39, 0, 17, 1, 2, 8])
+    cos_1TD, sin_1TD = cos_XD[positions_T][None], sin_XD[positions_T][None]
+    want_q, want_k = module.apply_rotary_pos_emb(
+        q_THD.transpose(0, 1)[None], k_TGD.transpose(0, 1)[None], cos_1TD, sin_1TD
+    )
+    k_cache_PZGD, v_cache_PZGD = (
+        torch.zeros(5, 4, 2, 16).to(dtype),
+        torch.zeros(5, 4, 2, 12).to(dtype),
+    )
+    cache_index_T = torch.tensor([4, 5, 6, 19, 8, 0, 1, 2, 12])
+    reference_rows.rope(
+        q_THD,
+        k_TGD,
+        v_TGD,
+        positions_T=positions_T,
+        cache_index_T=cache_index_T,
+        cos_XE=cos_XE,
+        sin_XE=sin_XE,
+        k_cache_PZGD=k_cache_PZGD,
+        v_cache_PZGD=v_cache_PZGD,
+        interleaved=interleaved,
+        in_fp32=in_fp32,
+    )
+    assert torch.equal(q_THD, want_q[0].transpose(0, 1))
+    assert torch.equal(k_cache_PZGD.flatten(0, 1)[cache_index_T], want_k[0].transpose(0, 1))
+    assert torch.equal(v_cache_PZGD.flatten(0, 1)[cache_index_T], v_TGD)
+    assert v_cache_PZGD.flatten(0, 1).any((1, 2)).sum() == 9
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
     ("family", "prefix", "hidden_act", "activation"),
     [
         ("llama", "Llama", "silu", "silu"),
