@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from .floors import Ceilings
+from .launches import measure_launches
+from .stopwatch import Stopwatch
 
 MIB = 1024**2
 REPEATS = 8
 COPY_BYTES = {"cuda": 2048 * MIB, "cpu": 256 * MIB}
+HOST_COPY_BYTES = 256 * MIB
 MATMUL_SIZE = {"cuda": 8192, "cpu": 2048}
 
 
@@ -30,6 +34,20 @@ def measure_ceilings(
     return Ceilings(
         copy_bytes_s=2 * source.nbytes / best_s(device, lambda: target.copy_(source)),
         matmul_flops_s=2 * size**3 / best_s(device, lambda: torch.mm(a, b, out=product)),
+    )
+
+
+def measure_gpu_ceilings(
+    device: torch.device, dtype: torch.dtype, stopwatch: Stopwatch
+) -> Ceilings:
+    """What `measure_ceilings` finds, and copies from the host, and launches of nothing."""
+    source = torch.empty(HOST_COPY_BYTES, dtype=torch.uint8, pin_memory=True)
+    target = torch.empty_like(source, device=device)
+    copy_s = best_s(device, lambda: target.copy_(source, non_blocking=True))
+    return replace(
+        measure_ceilings(device, dtype),
+        host_copy_bytes_s=source.nbytes / copy_s,
+        launches_us=measure_launches(stopwatch),
     )
 
 

@@ -5,10 +5,15 @@ import shlex
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
+from .kernel_options import Slice
 from .shapes import SHAPES
+
+if TYPE_CHECKING:
+    from .record import Record
 
 DTYPES = ["float32", "float16", "bfloat16"]
 PEERS = ["hf-peft"]
@@ -28,6 +33,43 @@ class Ranks(click.ParamType[tuple[int, ...]]):
         if not all(rank.isdecimal() and int(rank) > 0 for rank in ranks):
             self.fail(f"{value!r} is not ranks above 0 with commas between", param, ctx)
         return tuple(map(int, ranks))
+
+
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=RESULTS,
+    show_default=True,
+    help="Folder for the record.",
+)
+note_option = click.option(
+    "--conditions", "note", default="", help="What to record of the machine's state."
+)
+commit_option = click.option(
+    "--commit", help="What ran, where the sources lie in no git repository."
+)
+
+
+def command_line() -> str:
+    """What was typed, for the record."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def say(line: str) -> None:
+    """Tell how far a suite is."""
+    click.echo(line, err=True)
+
+
+def finish(context: click.Context, record: "Record", out: Path) -> None:
+    """Store a record and show its summary; exit with WRONG if results were."""
+    from .record_file import store_record
+    from .table import write_summary
+
+    path = store_record(record, out)
+    click.echo(write_summary(record), nl=False)
+    click.echo(f"record: {path}")
+    if not record.holds:
+        context.exit(WRONG)
 
 
 @click.group()
@@ -50,15 +92,9 @@ def bench() -> None:
 @click.option("--threads", type=click.IntRange(1), help="Of torch. [2 on a CPU, else all cores]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and prompts.")
 @click.option("--peer", "peers", type=click.Choice(PEERS), multiple=True, help="Run beside it.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=RESULTS,
-    show_default=True,
-    help="Folder for the record.",
-)
-@click.option("--conditions", "note", default="", help="What to record of the machine's state.")
-@click.option("--commit", help="What ran, where the sources lie in no git repository.")
+@out_option
+@note_option
+@commit_option
 @click.pass_context
 def engine(
     context: click.Context,
@@ -85,8 +121,6 @@ def engine(
     from .errors import BenchError
     from .machine import find_source
     from .options import EngineOptions
-    from .record_file import store_record
-    from .table import write_table
 
     sizes = SHAPES[shape]
     device = device or default_device()
@@ -110,18 +144,105 @@ def engine(
             record = run_engine_suite(
                 options,
                 Path(folder),
-                command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                command=command_line(),
                 source=source,
                 note=note,
-                say=lambda line: click.echo(line, err=True),
+                say=say,
             )
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    path = store_record(record, out)
-    click.echo(write_table(record), nl=False)
-    click.echo(f"record: {path}")
-    if not record.holds:
-        context.exit(WRONG)
+    finish(context, record, out)
+
+
+class SliceOf(click.ParamType[Slice]):
+    """Which slice of how many, as `1/4`."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Slice:
+        first, _, num = str(value).partition("/")
+        if not (first.isdecimal() and num.isdecimal() and 1 <= int(first) <= int(num)):
+            self.fail(f"{value!r} is not i/n with 1 <= i <= n", param, ctx)
+        return Slice(int(first), int(num))
+
+
+@bench.command("kernels")
+@click.option("--full", "grid", flag_value="full", help="Every axis beyond the core, in turn.")
+@click.option("--small", "grid", flag_value="small", help="Tiny shapes; all that a CPU can do.")
+@click.option("--site", "sites", multiple=True, help="Of LoRA's cells, as qkv. [all]")
+@click.option("--rank", "ranks", multiple=True, help="Of LoRA's cells, as r16 or mixed. [all]")
+@click.option("--op", "ops", multiple=True, help="As lora. [all]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda; --small: cpu]")
+@click.option("--dtype", type=click.Choice(DTYPES), help="[bfloat16; interpreted: float32]")
+@click.option("--slice", "part", type=SliceOf(), default="1/1", help="Every nth case from the ith.")
+@click.option(
+    "--minutes", type=click.FloatRange(0), default=9, show_default=True, help="No case later."
+)
+@click.option(
+    "--done",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A record whose cases need not run again.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of inputs.")
+@out_option
+@note_option
+@commit_option
+@click.pass_context
+def kernels(
+    context: click.Context,
+    grid: str | None,
+    sites: tuple[str, ...],
+    ranks: tuple[str, ...],
+    ops: tuple[str, ...],
+    device: str | None,
+    dtype: str | None,
+    part: Slice,
+    minutes: float,
+    done: tuple[Path, ...],
+    seed: int,
+    out: Path,
+    note: str,
+    commit: str | None,
+) -> None:
+    """Check every kernel on a GPU and time it beside its floor and other people's kernels.
+
+    The core takes 8 minutes; what takes longer runs in slices, whose records `weft bench report`
+    makes one. Without a GPU, --small checks every kernel in Triton's interpreter.
+    """
+    device = device or ("cpu" if grid == "small" else "cuda")
+    if device == "cpu":
+        if grid != "small":
+            raise click.UsageError("kernels are timed on a GPU; on a CPU, --small checks them")
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+    from .errors import BenchError
+    from .kernel_options import KernelOptions
+    from .kernels import run_kernel_suite
+    from .machine import find_source
+    from .record_file import read_record
+
+    try:
+        records = [read_record(path) for path in done]
+        options = KernelOptions(
+            grid=grid or "core",
+            device=device,
+            dtype=dtype or ("float32" if device == "cpu" else "bfloat16"),
+            seed=seed,
+            minutes=minutes,
+            sites=sites,
+            ranks=ranks,
+            ops=ops,
+            part=part,
+            done={cell.case for record in records for cell in record.cells},
+        )
+        record = run_kernel_suite(
+            options, command=command_line(), source=find_source(commit), note=note, say=say
+        )
+    except (BenchError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    finish(context, record, out)
 
 
 @bench.command("report")
@@ -136,7 +257,7 @@ def report(records: tuple[Path, ...], out: Path | None) -> None:
     become one record; two others are compared, figure by figure."""
     from .record_file import derive_files, read_record, store_record
     from .report import are_slices, compare_records, list_records, merge_slices
-    from .table import write_table
+    from .table import write_summary
 
     try:
         stored = [read_record(path) for path in records]
@@ -144,10 +265,10 @@ def report(records: tuple[Path, ...], out: Path | None) -> None:
             click.echo(list_records(RESULTS), nl=False)
         elif len(stored) == 1:
             derive_files(stored[0], records[0])
-            click.echo(write_table(stored[0]), nl=False)
+            click.echo(write_summary(stored[0]), nl=False)
         elif are_slices(stored):
             whole = merge_slices(stored)
-            click.echo(write_table(whole), nl=False)
+            click.echo(write_summary(whole), nl=False)
             if out is not None:
                 click.echo(f"record: {store_record(whole, out)}")
         elif len(stored) == 2:

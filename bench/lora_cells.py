@@ -116,6 +116,10 @@ class LoraCell:
     def rank_name(self) -> str:
         return f"r{self.ranks[0]}" if len(self.ranks) == 1 else "mixed"
 
+    @property
+    def is_core(self) -> bool:
+        return self.site in CORE_SITES and self.ranks in CORE_RANKS and self.batch in CORE_BATCHES
+
     def rank_of(self, slot: int) -> int:
         return self.ranks[slot % len(self.ranks)]
 

@@ -1,13 +1,18 @@
 """The plot of a record."""
 
+from .lora_case import BASE_GEMM
 from .record import Cell, Record
-from .svg import Bar, draw_bars
+from .svg import Bar, Point, draw_bars, draw_points
+from .table import is_of_kernels
+from .trials import COLD, OURS
 
 MAIN_FIGURE = {"engine": "rate", "cpu": "rate"}
 
 
 def draw_record(record: Record) -> str:
-    """Bars of the suite's main figure, a contender each."""
+    """Of kernels, the time of every case over its floor; else bars of the main figure."""
+    if is_of_kernels(record):
+        return _draw_cases(record)
     figure = MAIN_FIGURE[record.suite.partition("-")[0]]
     cells = [cell for cell in record.cells if cell.figure == figure]
     unit = cells[0].unit if cells else ""
@@ -23,3 +28,17 @@ def _title(record: Record) -> str:
 def _bar(cell: Cell) -> Bar:
     label = f"{cell.case} {cell.contender}".strip()
     return Bar(label, cell.median, min(cell.samples), max(cell.samples), cell.floor)
+
+
+def _draw_cases(record: Record) -> str:
+    """Contenders of LoRA's cells, by the floor that they share, and our other ops."""
+    ours = {c.case: c for c in record.cells if (c.contender, c.figure) == (OURS, COLD)}
+    series: dict[str, list[Point]] = {}
+    for cell in record.cells:
+        own = ours.get(cell.case)
+        if cell.figure == COLD and cell.contender != BASE_GEMM and own and own.floor:
+            point = Point(own.floor, cell.median, f"{cell.case}, {cell.median:.1f} µs")
+            series.setdefault(cell.contender, []).append(point)
+    return draw_points(
+        _title(record), "floor, µs", "time in a graph, cache flushed, µs", series, factors=(1, 2)
+    )

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .kernel_goals import judge_kernels
 from .markdown import align_table
 from .record import Cell, Record
 from .record_file import read_record
+from .table import is_of_kernels
 
 Key = tuple[str, str, str]
 
@@ -43,7 +45,7 @@ def merge_slices(records: Sequence[Record]) -> Record:
     """One record of all figures; conditions are the first slice's, times those of all."""
     first = min(records, key=lambda record: record.conditions.started)
     seconds = sum(record.conditions.seconds for record in records)
-    return replace(
+    whole = replace(
         first,
         part="",
         conditions=replace(first.conditions, seconds=seconds),
@@ -54,6 +56,10 @@ def merge_slices(records: Sequence[Record]) -> Record:
         loads=[loads for record in records for loads in record.loads],
         num_left=sum(record.num_left for record in records),
     )
+    if not is_of_kernels(whole):
+        return whole
+    hardware = whole.conditions.hardware
+    return replace(whole, verdicts=judge_kernels(whole.cells, whole.ratios, hardware=hardware))
 
 
 def compare_records(before: Record, after: Record) -> str:

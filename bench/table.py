@@ -1,10 +1,13 @@
-"""A record as a person reads it: Markdown, in the terminal at most 40 lines of it."""
+"""A record as a person reads it: Markdown, of which the terminal gets at most 40 lines."""
 
 from collections.abc import Iterator
 
+from .floors import Ceilings
+from .kernel_table import list_cases, summarise_kernels
 from .markdown import align_table
 from .record import Conditions, Record
 
+KERNELS = "kernels"
 NAMES = {
     "rate": "tokens/s",
     "prefill_rate": "prefill tokens/s",
@@ -14,13 +17,27 @@ NAMES = {
 
 
 def write_table(record: Record) -> str:
+    """The summary, and behind it every case of a suite that has many."""
+    text = write_summary(record)
+    if is_of_kernels(record) and record.cells:
+        text += "\n".join(["", *list_cases(record), ""])
+    return text
+
+
+def write_summary(record: Record) -> str:
     """The conditions, the checks, the figures, the loads and the verdicts."""
-    lines = [f"# {record.suite}", "", *(f"* {line}" for line in _conditions(record))]
+    part = f" {record.part}" if record.part else ""
+    lines = [f"# {record.suite}{part}", "", *(f"* {line}" for line in _conditions(record))]
     if record.cells:
-        lines += ["", *_figures(record)]
+        lines += ["", *(summarise_kernels(record) if is_of_kernels(record) else _figures(record))]
     if ending := list(_ending(record)):
         lines += ["", *(f"* {line}" for line in ending)]
     return "\n".join(lines) + "\n"
+
+
+def is_of_kernels(record: Record) -> bool:
+    """Whether a record has cases of kernels, and so a summary of its own."""
+    return record.suite.startswith(KERNELS)
 
 
 def _conditions(record: Record) -> Iterator[str]:
@@ -30,11 +47,24 @@ def _conditions(record: Record) -> Iterator[str]:
     yield f"commit {source.commit} ({source.tree}), seed {conditions.seed}, {conditions.started:%F}"
     yield _hardware(conditions)
     yield ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
-    yield (
+    flags = ceilings.flags() if "gpu" in conditions.hardware else []
+    yield "; ".join([_ceilings(ceilings), *flags])
+    if record.num_left:
+        yield f"out of time: {record.num_left} cases left"
+    yield from map(str, record.checks)
+
+
+def _ceilings(ceilings: Ceilings) -> str:
+    text = (
         f"ceilings: copy {ceilings.copy_bytes_s / 1e9:,.1f} GB/s, "
         f"product {ceilings.matmul_flops_s / 1e12:,.2f} TFLOP/s"
     )
-    yield from map(str, record.checks)
+    if ceilings.host_copy_bytes_s is not None:
+        text += f", host to device {ceilings.host_copy_bytes_s / 1e9:,.1f} GB/s"
+    if ceilings.launches_us:
+        launches = " ".join(f"{launch:.1f}" for launch in ceilings.launches_us)
+        text += f", 1 to {len(ceilings.launches_us)} empty kernels {launches} µs"
+    return text
 
 
 def _hardware(conditions: Conditions) -> str:
@@ -63,13 +93,9 @@ def _figures(record: Record) -> list[str]:
 
 
 def _ending(record: Record) -> Iterator[str]:
-    for gap in record.gaps:
-        yield f"{gap.contender}: {gap.reason}"
-    for ratio in record.ratios:
-        rounds = f"{min(ratio.rounds):.2f} to {max(ratio.rounds):.2f}"
-        name = f"{ratio.above} / {ratio.below}"
-        figure = NAMES.get(ratio.figure, ratio.figure)
-        yield f"{name}, {figure}: {ratio.median:.2f}  ({rounds})"
+    if not is_of_kernels(record):
+        yield from (f"{gap.contender}: {gap.reason}" for gap in record.gaps)
+        yield from _ratios(record)
     for load in record.loads:
         yield (
             f"load r{load.rank}, {load.num_bytes / 1e6:,.1f} MB: "
@@ -78,3 +104,11 @@ def _ending(record: Record) -> Iterator[str]:
     yield from map(str, record.verdicts)
     if record.ratios and record.conditions.note:
         yield f"conditions: {record.conditions.note}"
+
+
+def _ratios(record: Record) -> Iterator[str]:
+    for ratio in record.ratios:
+        rounds = f"{min(ratio.rounds):.2f} to {max(ratio.rounds):.2f}"
+        name = f"{ratio.above} / {ratio.below}"
+        figure = NAMES.get(ratio.figure, ratio.figure)
+        yield f"{name}, {figure}: {ratio.median:.2f}  ({rounds})"

@@ -70,6 +70,19 @@ def test_option_that_makes_no_sense_is_refused(arguments: list[str], message: st
     assert message in result.output
 
 
+def test_kernel_suite_needs_a_gpu_or_small_shapes() -> None:
+    result = CliRunner().invoke(bench, ["kernels", "--device", "cpu"])
+    assert result.exit_code == 2
+    assert "--small checks them" in result.output
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
+def test_slice_that_is_none_is_refused(part: str) -> None:
+    result = CliRunner().invoke(bench, ["kernels", "--small", "--slice", part])
+    assert result.exit_code == 2
+    assert "is not i/n" in result.output
+
+
 def test_report_shows_a_record_again_and_draws_it_anew(tmp_path: Path) -> None:
     path = store_record(RECORD, tmp_path)
     path.with_suffix(".svg").unlink()

@@ -66,6 +66,14 @@ def test_better_ceiling_counts_each_for_itself() -> None:
     assert Ceilings(1, 9).best_of(Ceilings(2, 8)) == Ceilings(2, 9)
 
 
+def test_ceiling_more_than_a_twentieth_off_is_flagged() -> None:
+    assert not Ceilings(4.1e12, 810e12).flags()
+    assert Ceilings(3.0e12, 900e12).flags() == [
+        "copy 3.00 TB/s is -30% of 4.3",
+        "product 900 TFLOP/s is +15% of 780",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "weight_bytes", "kv_token_bytes", "rank_bytes"),
     [("8b", 15.01e9, 131_072, 5_242_880), ("82m", 163.6e6, 12_288, 325_632)],

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from weft.bench.plot import draw_record
 
+from .kernel_records import SIDE_BY_SIDE
 from .test_record import RECORD
 from .test_svg import numbers, texts
 
@@ -17,3 +18,10 @@ def test_engine_suite_is_drawn_by_its_rates() -> None:
 
 def test_record_without_figures_is_drawn_too() -> None:
     assert "Nothing was timed." in texts(draw_record(replace(RECORD, cells=[])))
+
+
+def test_cases_of_kernels_are_drawn_over_their_floors() -> None:
+    svg = draw_record(SIDE_BY_SIDE)
+    assert len([radius for (radius,) in numbers(svg, "circle", "r") if radius == 3]) == 5
+    assert {"weft", "vllm", "floor, µs"} <= set(texts(svg))
+    assert "base gemm" not in texts(svg)

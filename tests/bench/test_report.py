@@ -10,6 +10,7 @@ from weft.bench.record import Cell, Check, Record
 from weft.bench.record_file import store_record
 from weft.bench.report import are_slices, compare_records, list_records, merge_slices
 
+from .kernel_records import SIDE_BY_SIDE
 from .test_record import RECORD
 
 
@@ -57,6 +58,14 @@ def test_slices_become_one_record() -> None:
     whole = merge_slices([replace(ONE, part="1of2"), other])
     assert [cell.case for cell in whole.cells] == ["a", "b", "c"]
     assert (whole.part, whole.num_left, whole.conditions.seconds) == ("", 3, 200)
+
+
+def test_goals_are_judged_by_the_whole() -> None:
+    halves = [
+        replace(SIDE_BY_SIDE, cells=cells, verdicts=[])
+        for cells in (SIDE_BY_SIDE.cells[:4], SIDE_BY_SIDE.cells[4:])
+    ]
+    assert merge_slices(halves).verdicts == SIDE_BY_SIDE.verdicts
 
 
 def test_difference_is_told_beyond_the_spread_only() -> None:

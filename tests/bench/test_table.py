@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from weft.bench.record import Gap
-from weft.bench.table import write_table
+from weft.bench.table import write_summary, write_table
 
+from .kernel_records import SIDE_BY_SIDE
 from .test_record import RECORD
 
 
@@ -31,3 +32,19 @@ def test_record_without_figures_shows_its_checks() -> None:
     text = write_table(replace(RECORD, cells=[], ratios=[], loads=[], verdicts=[]))
     assert "* tokens: holds" in text
     assert "|" not in text
+
+
+def test_kernels_have_a_summary_and_every_case_behind_it() -> None:
+    summary, whole = write_summary(SIDE_BY_SIDE), write_table(SIDE_BY_SIDE)
+    assert whole.startswith(summary)
+    assert len(summary.splitlines()) <= 40
+    assert "| lora qkv" in summary
+    assert "| qkv r16 1 distinct" in whole.removeprefix(summary)
+
+
+def test_ceilings_of_a_gpu_are_shown_and_flagged() -> None:
+    text = write_summary(replace(SIDE_BY_SIDE, part="1of4", num_left=7))
+    assert "# kernels 1of4" in text
+    assert "host to device 50.0 GB/s, 1 to 2 empty kernels 2.0 3.0 µs" in text
+    assert "product 700 TFLOP/s is -10% of 780" in text
+    assert "* out of time: 7 cases left" in text

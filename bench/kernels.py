@@ -1,0 +1,162 @@
+"""The suite `kernels`: every op of Weft against its floor and other people's, on one GPU."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from .ceilings import measure_ceilings, measure_gpu_ceilings
+from .floors import Ceilings
+from .kernel_goals import judge_kernels
+from .kernel_options import KernelOptions
+from .lora_case import make_lora_case
+from .lora_cells import core_cells, full_cells, small_cells
+from .lora_contender import LoraContender
+from .machine import Source, find_hardware, find_versions, load_average
+from .record import Check, Conditions, Record
+from .stopwatch import Stopwatch
+from .trials import FAILED, OURS, WRONG, Case, Outcome, run_case
+from .weft_lora import WeftLora
+
+SUITE = "kernels"
+GRIDS = {"core": core_cells, "full": full_cells, "small": small_cells}
+CASES_PER_LINE = 20
+
+Say = Callable[[str], None]
+
+
+class Planned(NamedTuple):
+    """A case that is built when its turn comes."""
+
+    op: str
+    name: str
+    make: Callable[[], Case]
+
+
+def run_kernel_suite(
+    options: KernelOptions, *, command: str, source: Source, note: str, say: Say
+) -> Record:
+    """Run the cases that the options name, as long as the time allows.
+
+    On a CPU, kernels are interpreted: results are checked, and nothing is timed.
+
+    Args:
+        command: The command line, for the record.
+        say: Takes a line whenever a part begins.
+    """
+    started, began, load = datetime.now(UTC), time.monotonic(), load_average()
+    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
+    stopwatch = Stopwatch(device) if device.type == "cuda" else None
+    say("measuring the ceilings")
+    ceilings = (
+        measure_ceilings(device, dtype)
+        if stopwatch is None
+        else measure_gpu_ceilings(device, dtype, stopwatch)
+    )
+    hardware = find_hardware(device)
+    cases = plan_cases(options)
+    say(f"running {len(cases)} cases")
+    outcome, num_left = run_cases(
+        cases, stopwatch, ceilings, until=began + 60 * options.minutes, say=say
+    )
+    return Record(
+        suite=SUITE if options.grid != "small" else f"{SUITE}-small",
+        conditions=Conditions(
+            command=command,
+            source=source,
+            seed=options.seed,
+            started=started,
+            seconds=time.monotonic() - began,
+            note=note,
+            load_average=(load, load_average()),
+            hardware=hardware,
+            versions=find_versions(),
+            ceilings=ceilings,
+        ),
+        parameters={
+            "grid": options.grid,
+            "device": options.device,
+            "dtype": options.dtype,
+            "cases": len(cases) - num_left,
+        },
+        checks=list(check_ours(outcome)),
+        cells=outcome.cells,
+        gaps=outcome.gaps,
+        ratios=outcome.ratios,
+        loads=[],
+        verdicts=judge_kernels(outcome.cells, outcome.ratios, hardware=hardware),
+        part="" if options.part.num == 1 else str(options.part),
+        num_left=num_left,
+    )
+
+
+def plan_cases(options: KernelOptions) -> list[Planned]:
+    """The cases of this slice; a slice has some of every op and site."""
+    planned = [case for case in _lora_cases(options) if case.op in (options.ops or [case.op])]
+    own = planned[options.part.first - 1 :: options.part.num]
+    return [case for case in own if case.name not in options.done]
+
+
+def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
+    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
+    contenders = lora_contenders()
+    for cell in GRIDS[options.grid]():
+        if cell.site in (options.sites or [cell.site]) and cell.rank_name in (
+            options.ranks or [cell.rank_name]
+        ):
+            make = partial(
+                make_lora_case, cell, contenders, seed=options.seed, device=device, dtype=dtype
+            )
+            yield Planned("lora", str(cell), make)
+
+
+def lora_contenders() -> list[LoraContender]:
+    """Ours first, then everyone else's."""
+    return [WeftLora()]
+
+
+def run_cases(
+    cases: Sequence[Planned],
+    stopwatch: Stopwatch | None,
+    ceilings: Ceilings,
+    *,
+    until: float,
+    say: Say,
+) -> tuple[Outcome, int]:
+    """Run cases while the clock stands before `until`; say how many were left."""
+    outcome = Outcome()
+    for i, case in enumerate(cases):
+        if time.monotonic() >= until:
+            say(f"out of time: {len(cases) - i} cases left")
+            return outcome, len(cases) - i
+        outcome.add(run_case(case.make(), stopwatch, ceilings))
+        if stopwatch is not None:
+            torch.cuda.empty_cache()
+        if (i + 1) % CASES_PER_LINE == 0:
+            say(f"{i + 1} of {len(cases)}: {case.name}")
+    return outcome, 0
+
+
+def check_ours(outcome: Outcome) -> Iterator[Check]:
+    """A check for every contender of ours: were all its results right?"""
+    names = [name for name, _ in outcome.errors] + [gap.contender for gap in outcome.gaps]
+    for name in dict.fromkeys(name for name in names if name.split()[0] == OURS):
+        errors = {case: error for (who, case), error in outcome.errors.items() if who == name}
+        wrong = [
+            gap
+            for gap in outcome.gaps
+            if gap.contender == name and gap.reason.startswith((WRONG, FAILED))
+        ]
+        worst = max(errors, key=lambda case: errors[case], default="none")
+        text = f"{len(errors)} of {len(errors) + len(wrong)} cases"
+        if errors:
+            text += f", worst error {errors[worst]:.1e} ({worst})"
+        yield Check(
+            f"{name} by the definition in float64",
+            not wrong,
+            text + "".join(f"; {gap.case}: {gap.reason}" for gap in wrong[:3]),
+            {"right": len(errors), "wrong": len(wrong), "error": errors.get(worst, 0.0)},
+        )

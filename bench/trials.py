@@ -1,0 +1,179 @@
+"""One case of `weft bench kernels`: results are checked first, then the right ones are timed."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import fmean, median
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .contest import alternate
+from .errors import NotApplicable, PeerMissing
+from .floors import Ceilings, Work
+from .record import Cell, Gap, Ratio, Value
+from .stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[], object]
+Samples = list[float]
+Sampler = Callable[[Run, Run, int], Samples]
+
+OURS = "weft"
+COLD, WARM, EAGER = "graph", "warm", "eager"
+ROUNDS = 3
+OTHER_ROUNDS = 1
+COLD_SAMPLES = 9  # a visit: 54 in all rounds, there and back
+OTHER_SAMPLES = 5
+WRONG, FAILED = "WRONG", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A contender that is ready to run one case.
+
+    Attributes:
+        run: What is timed; it writes into buffers that stay where they are.
+        reset: Puts back what `run` changed.
+        error_of: Runs what it is given in place of `run`, and compares what it wrote with the
+            definition, as `relative_error` does.
+        work: What it cannot avoid; None where no floor is stated.
+        num_launches: Kernels of ours; None where nobody counted them.
+    """
+
+    run: Run
+    reset: Run
+    error_of: Callable[[Run], float]
+    work: Work | None = None
+    num_launches: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Contenders by name, each made when its turn comes.
+
+    A maker raises PeerMissing or NotApplicable.
+    """
+
+    name: str
+    parameters: Mapping[str, Value]
+    tolerance: float
+    makers: Mapping[str, Callable[[], Trial]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of some cases. `errors` has the right results, by contender and case."""
+
+    cells: list[Cell] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
+    errors: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def add(self, other: "Outcome") -> None:
+        self.cells += other.cells
+        self.gaps += other.gaps
+        self.ratios += other.ratios
+        self.errors |= other.errors
+
+
+def run_case(case: Case, stopwatch: Stopwatch | None, ceilings: Ceilings) -> Outcome:
+    """Check every contender, and time those that are right; without a stopwatch, check only."""
+    outcome = Outcome()
+    ready: dict[str, _Ready] = {}
+    for name, make in case.makers.items():
+        try:
+            found = _prepare(make(), stopwatch)
+        except PeerMissing:
+            outcome.gaps.append(Gap(name, case.name, "not installed"))
+        except NotApplicable as reason:
+            outcome.gaps.append(Gap(name, case.name, f"n/a ({reason})"))
+        except Exception as failure:
+            log.exception("%s failed in %s", name, case.name)
+            outcome.gaps.append(Gap(name, case.name, f"{FAILED} ({type(failure).__name__})"))
+        else:
+            if found.error <= case.tolerance:
+                outcome.errors[name, case.name] = found.error
+                ready[name] = found
+            else:
+                outcome.gaps.append(Gap(name, case.name, f"{WRONG} err={found.error:.1e}"))
+    if stopwatch is not None and ready:
+        _time(case, ready, stopwatch, ceilings, outcome)
+    return outcome
+
+
+class _Ready(NamedTuple):
+    trial: Trial
+    replay: Run
+    error: float
+
+
+def _prepare(trial: Trial, stopwatch: Stopwatch | None) -> _Ready:
+    """Run once as it is, and once as it is timed."""
+    error, replay = trial.error_of(trial.run), trial.run
+    if stopwatch is not None:
+        replay = stopwatch.capture(trial.run)
+        error = max(error, trial.error_of(replay))
+    return _Ready(trial, replay, error)
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> float:
+    """‖found - wanted‖ / ‖wanted‖, or the error itself where nothing is wanted; no NaN passes."""
+    error = float((found - wanted).norm()) / (float(wanted.norm()) or 1.0)
+    return math.inf if math.isnan(error) else error
+
+
+def _time(
+    case: Case,
+    ready: Mapping[str, _Ready],
+    stopwatch: Stopwatch,
+    ceilings: Ceilings,
+    outcome: Outcome,
+) -> None:
+    def visits(sample: Sampler, num: int, *, replayed: bool) -> dict[str, Callable[[], Samples]]:
+        return {
+            name: partial(sample, own.replay if replayed else own.trial.run, own.trial.reset, num)
+            for name, own in ready.items()
+        }
+
+    results = {
+        COLD: alternate(visits(stopwatch.cold_us, COLD_SAMPLES, replayed=True), ROUNDS),
+        WARM: alternate(visits(stopwatch.warm_us, OTHER_SAMPLES, replayed=True), OTHER_ROUNDS),
+        EAGER: alternate(visits(stopwatch.eager_us, OTHER_SAMPLES, replayed=False), OTHER_ROUNDS),
+    }
+    for figure, by_name in results.items():
+        for name, rounds in by_name.items():
+            samples = [sample for there, back in rounds for sample in (*there, *back)]
+            outcome.cells.append(_cell(case, name, figure, samples, ready[name], ceilings))
+    outcome.ratios += _ratios(case, results[COLD])
+
+
+def _cell(
+    case: Case, name: str, figure: str, samples: Samples, own: _Ready, ceilings: Ceilings
+) -> Cell:
+    work, launches = own.trial.work, own.trial.num_launches
+    return Cell(
+        name,
+        figure,
+        "µs",
+        samples,
+        floor=None if work is None else 1e6 * work.floor_s(ceilings),
+        case=case.name,
+        parameters=case.parameters,
+        launch_floor=None if launches is None else ceilings.launches_us[launches - 1],
+        error=own.error,
+    )
+
+
+def _ratios(case: Case, cold: Mapping[str, Sequence[tuple[Samples, Samples]]]) -> Iterator[Ratio]:
+    """Everyone's time over ours, round by round."""
+    means = {name: [fmean(map(median, pair)) for pair in rounds] for name, rounds in cold.items()}
+    ours = means.pop(OURS, None)
+    if ours is None:
+        return
+    for name, theirs in means.items():
+        rounds = [a / b for a, b in zip(theirs, ours, strict=True)]
+        yield Ratio(name, OURS, COLD, rounds, case=case.name)

@@ -1,0 +1,79 @@
+"""Weft's own shrink and expand as a contender: an arena of 256 slots, launches for 256 rows."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from weft.kernels import ALIGNMENT_BYTES, Arena, Segments, Site, group_rows
+from weft.kernels.expand import expand
+from weft.kernels.shrink import shrink
+
+from .lora_contender import AddDelta, LoraInputs
+
+CAPACITY = 256
+DECODE_TILE = 16
+PREFILL_TILE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WeftLora:
+    """Two launches, sized for the capacity; what the step holds is read on the device."""
+
+    name: str = "weft"
+
+    def prepare(self, inputs: LoraInputs) -> AddDelta:
+        loaded = load_arena(inputs)
+
+        def add_delta(y_TN: Tensor) -> None:
+            v = loaded.shrink(inputs.x_TK)
+            loaded.expand(y_TN, v)
+
+        return add_delta
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSite:
+    """An arena with the adapters of one cell, and the segments of its rows."""
+
+    arena: Arena
+    site: Site
+    segments: Segments
+
+    def shrink(self, x_TK: Tensor) -> Tensor:
+        arena = self.arena
+        return shrink(x_TK, self.segments, arena=arena.data, table=arena.table, site=self.site)
+
+    def expand(self, y_TN: Tensor, v: Tensor) -> None:
+        arena = self.arena
+        expand(y_TN, v, self.segments, arena=arena.data, table=arena.table, site=self.site)
+
+
+def load_arena(inputs: LoraInputs) -> LoadedSite:
+    """Pack the adapters one behind another, and group the rows."""
+    x_TK, num_slices = inputs.x_TK, len(inputs.site.out_features)
+    matrices = [m for slot in zip(inputs.a, inputs.b, strict=True) for half in slot for m in half]
+    unit = ALIGNMENT_BYTES // x_TK.element_size()
+    ends = np.cumsum([-(-m.numel() // unit) * unit for m in matrices], dtype=np.int64)
+    starts = np.concatenate([[0], ends])
+    capacity = max(CAPACITY, len(x_TK))
+    arena = Arena(
+        int(starts[-1]),
+        num_slots=max(CAPACITY, inputs.num_slots),
+        num_slices=num_slices,
+        dtype=x_TK.dtype,
+        device=x_TK.device,
+    )
+    for at, matrix in zip(starts[:-1].tolist(), matrices, strict=True):
+        arena.data[at : at + matrix.numel()] = matrix.flatten()
+    places = starts[:-1].reshape(-1, 2, num_slices)
+    for slot, ((a_at_J, b_at_J), rank) in enumerate(zip(places, inputs.ranks, strict=True)):
+        arena.write_row(slot, a_at_J, b_at_J, np.full(num_slices, rank, np.int32))
+    segments = group_rows(
+        inputs.slot_T,
+        m_tile=PREFILL_TILE if inputs.has_prefill else DECODE_TILE,
+        capacity=capacity,
+        rank_C=arena.table.rank_C,
+    )
+    site = replace(inputs.site, first=0)
+    return LoadedSite(arena, site, segments.to(x_TK.device))
