@@ -59,7 +59,7 @@ def rope(
     _check_cache(v_TGD, v_cache_PZGD)
     num_rows, num_heads, head_size = q_THD.shape
     num_kv_heads = k_TGD.shape[1]
-    block_h = max(1, TILE // triton.next_power_of_2(head_size))
+    block_h = block_heads(head_size)
     grid = (num_rows, triton.cdiv(num_heads, block_h) + triton.cdiv(num_kv_heads, block_h))
     rope_kernel[grid](
         q_THD,
@@ -86,6 +86,12 @@ def rope(
         BLOCK_H=block_h,
         num_warps=NUM_WARPS,
     )
+
+
+def block_heads(head_size: int) -> int:
+    """How many heads one program turns."""
+    width: int = triton.next_power_of_2(head_size)
+    return max(1, TILE // width)
 
 
 def _check_rows(q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> None:

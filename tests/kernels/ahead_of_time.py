@@ -6,10 +6,10 @@ It must run in a process that does not interpret. The output is a JSON list of r
 import json
 import sys
 
-from . import builds_lora
+from . import builds_lora, builds_rows
 from .build import compile_build
 
-FAMILIES = (builds_lora,)
+FAMILIES = (builds_lora, builds_rows)
 
 if __name__ == "__main__":
     reports = [

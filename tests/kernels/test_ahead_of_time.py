@@ -7,6 +7,7 @@ import pytest
 
 from .ahead_of_time import FAMILIES
 from .build import Report, count_loads
+from .builds_rows import NARROW_LOADS, REGISTERS
 
 SHARED_LIMIT = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes per block
 
@@ -40,6 +41,15 @@ def test_every_kernel_and_tile_compiles_without_a_spill(reports: list[Report]) -
         assert report["stack"] == report["local"] == 0, f"spills: {report}"
         assert report["shared"] <= SHARED_LIMIT[report["capability"]], report
         assert 0 < report["registers"] <= 255, report
+
+
+def test_row_ops_load_16_bytes_at_a_time_in_few_registers(reports: list[Report]) -> None:
+    rows = [report for report in reports if report["name"] in REGISTERS]
+    assert len(rows) == len(SHARED_LIMIT) * len(REGISTERS)
+    for report in rows:
+        assert report["registers"] <= REGISTERS[report["name"]], report
+        narrow = sum(count for width, count in report["loads"].items() if width != "16")
+        assert narrow <= NARROW_LOADS.get(report["name"], 0) < report["loads"]["16"], report
 
 
 def test_loads_are_counted_by_their_width() -> None:
