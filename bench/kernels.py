@@ -17,6 +17,7 @@ from .lora_cells import core_cells, full_cells, small_cells
 from .lora_contender import LoraContender
 from .machine import Source, find_hardware, find_versions, load_average
 from .record import Check, Conditions, Record
+from .row_cases import RowCases, row_shapes
 from .stopwatch import Stopwatch
 from .trials import FAILED, OURS, WRONG, Case, Outcome, run_case
 from .weft_lora import WeftLora
@@ -95,7 +96,11 @@ def run_kernel_suite(
 
 def plan_cases(options: KernelOptions) -> list[Planned]:
     """The cases of this slice; a slice has some of every op and site."""
-    planned = [case for case in _lora_cases(options) if case.op in (options.ops or [case.op])]
+    planned = [
+        case
+        for case in (*_lora_cases(options), *_row_cases(options))
+        if case.op in (options.ops or [case.op])
+    ]
     own = planned[options.part.first - 1 :: options.part.num]
     return [case for case in own if case.name not in options.done]
 
@@ -111,6 +116,14 @@ def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
                 make_lora_case, cell, contenders, seed=options.seed, device=device, dtype=dtype
             )
             yield Planned("lora", str(cell), make)
+
+
+def _row_cases(options: KernelOptions) -> Iterator[Planned]:
+    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
+    for shape in row_shapes(small=options.grid == "small"):
+        cases = RowCases(shape, seed=options.seed, device=device, dtype=dtype)
+        for op, make in cases.makers().items():
+            yield Planned(op, cases.name(op), make)
 
 
 def lora_contenders() -> list[LoraContender]:

@@ -5,7 +5,7 @@ from statistics import median
 
 import triton
 
-from .stopwatch import Stopwatch
+from .stopwatch import Stopwatch, do_nothing
 
 MAX_LAUNCHES = 4
 SAMPLES = 50
@@ -16,7 +16,7 @@ def measure_launches(stopwatch: Stopwatch) -> tuple[float, ...]:
     floors = []
     for num in range(1, MAX_LAUNCHES + 1):
         replay = stopwatch.capture(partial(launch_empty, num))
-        floors.append(median(stopwatch.cold_us(replay, _nothing, SAMPLES)))
+        floors.append(median(stopwatch.cold_us(replay, do_nothing, SAMPLES)))
     return tuple(floors)
 
 
@@ -24,10 +24,6 @@ def launch_empty(num: int) -> None:
     """Launch kernels that do nothing, one behind the other."""
     for _ in range(num):
         empty_kernel[(1,)]()
-
-
-def _nothing() -> None:
-    pass
 
 
 @triton.jit  # type: ignore[untyped-decorator]

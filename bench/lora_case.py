@@ -10,11 +10,10 @@ from .floors import linear_work
 from .lora_cells import LoraCell
 from .lora_contender import LoraContender, LoraInputs, define_delta, draw_inputs
 from .record import Value
-from .trials import OURS, Case, Run, Trial, relative_error
+from .trials import OURS, TOLERANCE, Case, Run, Trial, relative_error
 
 BASE_GEMM = "base gemm"
 NUM_LAUNCHES = 2
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 
 
 def make_lora_case(

@@ -8,13 +8,14 @@ from functools import partial
 from statistics import fmean, median
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .contest import alternate
 from .errors import NotApplicable, PeerMissing
 from .floors import Ceilings, Work
 from .record import Cell, Gap, Ratio, Value
-from .stopwatch import Stopwatch
+from .stopwatch import Stopwatch, do_nothing
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ ROUNDS = 3
 OTHER_ROUNDS = 1
 COLD_SAMPLES = 9  # a visit: 54 in all rounds, there and back
 OTHER_SAMPLES = 5
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 WRONG, FAILED = "WRONG", "failed"
 
 
@@ -49,6 +51,38 @@ class Trial:
     error_of: Callable[[Run], float]
     work: Work | None = None
     num_launches: int | None = None
+
+
+class Kept:
+    """The result of an op that returns a new tensor, called or captured last."""
+
+    def __init__(self, op: Callable[[], Tensor]) -> None:
+        self._op = op
+        self._result: Tensor | None = None
+
+    def run(self) -> None:
+        self._result = self._op()
+
+    def error_of(self, run: Run, wanted: Tensor) -> float:
+        """Of what `run` leaves behind; what it does not write is NaN."""
+        if self._result is not None:
+            self._result.fill_(math.nan)
+        run()
+        assert self._result is not None
+        return relative_error(self._result, wanted)
+
+
+def trial_of(
+    op: Callable[[], Tensor], wanted: Tensor, work: Work, *, reset: Run = do_nothing
+) -> Trial:
+    """A trial of an op that returns its result, in one launch; `reset` comes before every run."""
+    kept = Kept(op)
+
+    def error_of(run: Run) -> float:
+        reset()
+        return kept.error_of(run, wanted)
+
+    return Trial(kept.run, reset, error_of, work, num_launches=1)
 
 
 @dataclass(frozen=True, slots=True)
