@@ -5,15 +5,14 @@ import sys
 import time
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
 from weft.bench.floors import Ceilings
 from weft.bench.kernel_options import KernelOptions, Slice
-from weft.bench.kernels import check_ours, plan_cases, run_cases, run_kernel_suite
-from weft.bench.machine import Source
+from weft.bench.kernels import check_ours, plan_cases, run_cases
 from weft.bench.record import Gap, Record
+from weft.bench.record_file import read_record
 from weft.bench.trials import Outcome
 
 SMALL = KernelOptions(grid="small", device="cpu", dtype="float32", seed=0, minutes=9)
@@ -21,23 +20,29 @@ CORE = replace(SMALL, grid="core", dtype="bfloat16")
 ABSENT = ("redis", "grpc", "msgspec", "zmq", "google.protobuf", "transformers", "peft")
 
 
-def run_suite(options: KernelOptions) -> Record:
-    return run_kernel_suite(
-        options,
-        command="weft bench kernels --small",
-        source=Source("0123456789ab", "clean"),
-        note="a test",
-        say=lambda line: None,
-    )
-
-
 def names(options: KernelOptions) -> list[str]:
     return [case.name for case in plan_cases(options)]
 
 
 @pytest.fixture(scope="module")
-def record() -> Record:
-    return run_suite(SMALL)
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Of a run where only torch and triton are, as on a machine with a GPU and little else."""
+    out = tmp_path_factory.mktemp("kernels")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(',')))\n"
+        "from weft.bench.command import bench; bench()"
+    )
+    arguments = [",".join(ABSENT), "kernels", "--small", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = out.glob("*.json")
+    return read_record(path)
 
 
 def test_results_are_right_and_nothing_is_timed_on_a_cpu(record: Record) -> None:
@@ -99,22 +104,3 @@ def test_wrong_result_of_ours_fails_the_run() -> None:
 def test_gap_without_a_fault_is_none() -> None:
     (check,) = check_ours(Outcome(gaps=[Gap("weft", "a", "n/a (no reason)")]))
     assert check.holds
-
-
-def test_suite_runs_where_only_torch_and_triton_are(tmp_path: Path) -> None:
-    """As on a machine with a GPU and little else."""
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(',')))\n"
-        "from weft.bench.command import bench; bench()"
-    )
-    arguments = ["kernels", "--small", "--site", "small_down", "--rank", "r4"]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, ",".join(ABSENT), *arguments, "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "weft by the definition in float64: holds" in done.stdout
-    assert len(list(tmp_path.iterdir())) == 3
