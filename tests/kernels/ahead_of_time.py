@@ -1,21 +1,42 @@
 """Compile every kernel in its tile entries, in bf16, for the compute capabilities given.
 
-It must run in a process that does not interpret. The output is a JSON list of reports.
+It must run in a process that does not interpret. The output is JSON: the version of triton, and a
+line per report, sorted by name and capability. For 80 90 100 it is what resources.json records.
 """
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import TypedDict
+
+import triton
 
 from . import builds_lora, builds_rows
-from .build import compile_build
+from .build import Build, Report, compile_build
 
 FAMILIES = (builds_lora, builds_rows)
 
+
+class Reports(TypedDict):
+    triton: str
+    reports: list[Report]
+
+
+def all_builds() -> Iterator[Build]:
+    for family in FAMILIES:
+        yield from family.builds()
+
+
+def by_name(report: Report) -> tuple[str, int]:
+    return report["name"], report["capability"]
+
+
+def to_json(reports: list[Report], *, version: str) -> str:
+    lines = ",\n".join(json.dumps(report) for report in sorted(reports, key=by_name))
+    return f'{{"triton": "{version}", "reports": [\n{lines}\n]}}\n'
+
+
 if __name__ == "__main__":
-    reports = [
-        compile_build(build, capability)
-        for capability in map(int, sys.argv[1:])
-        for family in FAMILIES
-        for build in family.builds()
-    ]
-    json.dump(reports, sys.stdout)
+    capabilities = [int(argument) for argument in sys.argv[1:]]
+    reports = [compile_build(build, at) for build in all_builds() for at in capabilities]
+    sys.stdout.write(to_json(reports, version=triton.__version__))

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypedDict
 
 import triton
@@ -22,6 +23,7 @@ class Build(NamedTuple):
     Attributes:
         types: Triton's type of an argument, by name; "i32" where none is given.
         unspecialised: Arguments that are not divisible by 16, or never specialised.
+        options: Of the compiler, beside the warps and stages.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Build(NamedTuple):
     constants: Mapping[str, Constant]
     num_warps: int
     num_stages: int
+    options: Mapping[str, Constant] = MappingProxyType({})
 
 
 class Report(TypedDict):
@@ -63,7 +66,7 @@ def compile_build(build: Build, capability: int) -> Report:
     binary = triton.compile(
         ASTSource(build.kernel, signature, constexprs, attrs),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": build.num_warps, "num_stages": build.num_stages},
+        options={"num_warps": build.num_warps, "num_stages": build.num_stages, **build.options},
     )
     usage = read_usage(binary.asm["cubin"])
     return Report(
@@ -88,4 +91,5 @@ def read_usage(cubin: bytes) -> dict[str, int]:
 
 def count_loads(ptx: str) -> dict[str, int]:
     found = re.findall(r"\bld\.global[.\w:]*?(?:\.v(\d))?\.[bfsu](\d+)", ptx)
-    return dict(Counter(str(int(count or 1) * int(bits) // 8) for count, bits in found))
+    widths = sorted(int(count or 1) * int(bits) // 8 for count, bits in found)
+    return dict(Counter(map(str, widths)))

@@ -2,50 +2,75 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import triton
 
-from .ahead_of_time import FAMILIES
+from .ahead_of_time import Reports, all_builds, by_name, to_json
 from .build import Report, count_loads
 from .builds_rows import NARROW_LOADS, REGISTERS
 
 SHARED_LIMIT = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes per block
 
 
-@pytest.fixture(scope="module")
-def reports(pytestconfig: pytest.Config) -> list[Report]:
-    """Every build for every capability, from a process that does not interpret."""
-    assert pytestconfig.cache is not None
-    cache = {"TRITON_CACHE_DIR": str(pytestconfig.cache.mkdir("triton"))}
+RECORD = Path(__file__).with_name("resources.json")
+REGENERATE = "python -m tests.kernels.ahead_of_time 80 90 100 > tests/kernels/resources.json"
+
+
+def read_record() -> Reports:
+    found: Reports = json.loads(RECORD.read_text())
+    return found
+
+
+@pytest.fixture(scope="module", params=SHARED_LIMIT)
+def reports(request: pytest.FixtureRequest) -> list[Report]:
+    """Every build for one capability, from a process that does not interpret."""
+    cache = request.config.cache
+    assert cache is not None
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     child = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.ahead_of_time", *map(str, SHARED_LIMIT)],
-        cwd=pytestconfig.rootpath,
-        env=environment | cache,
+        [sys.executable, "-m", "tests.kernels.ahead_of_time", str(request.param)],
+        cwd=request.config.rootpath,
+        env=environment | {"TRITON_CACHE_DIR": str(cache.mkdir("triton"))},
         capture_output=True,
         text=True,
         check=False,
     )
     assert child.returncode == 0, child.stderr
-    found: list[Report] = json.loads(child.stdout)
-    return found
+    found: Reports = json.loads(child.stdout)
+    assert {report["capability"] for report in found["reports"]} == {request.param}
+    return found["reports"]
 
 
 def test_every_kernel_and_tile_compiles_without_a_spill(reports: list[Report]) -> None:
-    names = [build.name for family in FAMILIES for build in family.builds()]
-    assert len(set(names)) == len(names)
-    assert [(report["capability"], report["name"]) for report in reports] == [
-        (capability, name) for capability in SHARED_LIMIT for name in names
-    ]
+    assert [report["name"] for report in reports] == sorted(build.name for build in all_builds())
+    assert len({report["name"] for report in reports}) == len(reports)
     for report in reports:
         assert report["stack"] == report["local"] == 0, f"spills: {report}"
         assert report["shared"] <= SHARED_LIMIT[report["capability"]], report
         assert 0 < report["registers"] <= 255, report
 
 
+def test_resources_are_the_recorded_ones(reports: list[Report]) -> None:
+    record = read_record()
+    if record["triton"] != triton.__version__:
+        pytest.skip(f"the record holds for triton {record['triton']}")
+    capability = reports[0]["capability"]
+    recorded = [report for report in record["reports"] if report["capability"] == capability]
+    assert reports == recorded, f"where the change is wanted: {REGENERATE}"
+
+
+def test_record_has_a_line_per_build_and_capability() -> None:
+    builds = [(build.name, at) for build in all_builds() for at in SHARED_LIMIT]
+    record = read_record()
+    assert [by_name(report) for report in record["reports"]] == sorted(builds)
+    assert RECORD.read_text() == to_json(record["reports"], version=record["triton"])
+
+
 def test_row_ops_load_16_bytes_at_a_time_in_few_registers(reports: list[Report]) -> None:
     rows = [report for report in reports if report["name"] in REGISTERS]
-    assert len(rows) == len(SHARED_LIMIT) * len(REGISTERS)
+    assert len(rows) == len(REGISTERS)
     for report in rows:
         assert report["registers"] <= REGISTERS[report["name"]], report
         narrow = sum(count for width, count in report["loads"].items() if width != "16")
