@@ -32,7 +32,7 @@ def rope(
         k_cache_PZGD[block, offset], v_cache_PZGD[block, offset] = rotated k_TGD[t], v_TGD[t]
     where block * Z + offset = cache_index_T[t]. Features from 2E on pass unrotated. Products and
     sums are rounded one by one to the dtype of q_THD, or, with `in_fp32`, once at the end. Rows of
-    a negative cache index write nothing, and their positions are not read.
+    a negative cache index write nothing, and their positions may be any.
 
     q_THD changes where it lies, in a merged output too: nobody reads the unrotated queries again,
     and it takes no memory and moves none of the features that pass. k_TGD and v_TGD are only read:
@@ -60,8 +60,8 @@ def rope(
     num_rows, num_heads, head_size = q_THD.shape
     num_kv_heads = k_TGD.shape[1]
     block_h = block_heads(head_size)
-    grid = (num_rows, triton.cdiv(num_heads, block_h) + triton.cdiv(num_kv_heads, block_h))
-    rope_kernel[grid](
+    num_tiles = triton.cdiv(num_heads, block_h) + 2 * triton.cdiv(num_kv_heads, block_h)
+    rope_kernel[(num_rows, num_tiles)](
         q_THD,
         k_TGD,
         v_TGD,
@@ -165,11 +165,12 @@ def rope_kernel(
     BLOCK_H: tl.constexpr,
 ):
     Q_TILES: tl.constexpr = (H + BLOCK_H - 1) // BLOCK_H
+    KV_TILES: tl.constexpr = (G + BLOCK_H - 1) // BLOCK_H
     i_t = tl.program_id(0).to(tl.int64)
     i_tile = tl.program_id(1)
     cache_index = tl.load(cache_index_ptr + i_t)
+    o_angle = tl.load(positions_ptr + i_t) * E
     if cache_index >= 0:
-        o_angle = tl.load(positions_ptr + i_t) * E
         # [BLOCK_H]
         o_h = tl.arange(0, BLOCK_H)
         if i_tile < Q_TILES:
@@ -178,22 +179,17 @@ def rope_kernel(
             _rotate(
                 p_q, p_q, o_h < H, cos_ptr + o_angle, sin_ptr + o_angle, E, INTERLEAVED, IN_FP32
             )
-        else:
+        elif i_tile < Q_TILES + KV_TILES:
             o_h += (i_tile - Q_TILES) * BLOCK_H
             p_k = k_ptr + i_t * stride_kt + o_h.to(tl.int64) * stride_kg
-            p_k_cache = k_cache_ptr + cache_index * stride_k_cache + o_h * D
+            p_to = k_cache_ptr + cache_index * stride_k_cache + o_h * D
             _rotate(
-                p_k,
-                p_k_cache,
-                o_h < G,
-                cos_ptr + o_angle,
-                sin_ptr + o_angle,
-                E,
-                INTERLEAVED,
-                IN_FP32,
+                p_k, p_to, o_h < G, cos_ptr + o_angle, sin_ptr + o_angle, E, INTERLEAVED, IN_FP32
             )
             if 2 * E < D:
-                _copy(p_k + 2 * E, p_k_cache + 2 * E, o_h < G, D - 2 * E)
+                _copy(p_k + 2 * E, p_to + 2 * E, o_h < G, D - 2 * E)
+        else:
+            o_h += (i_tile - Q_TILES - KV_TILES) * BLOCK_H
             p_v = v_ptr + i_t * stride_vt + o_h.to(tl.int64) * stride_vg
             _copy(p_v, v_cache_ptr + cache_index * stride_v_cache + o_h * DV, o_h < G, DV)
 
