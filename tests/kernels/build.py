@@ -14,7 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-Constant = int | str | tuple[int, ...] | None
+Constant = int | float | str | tuple[int, ...] | None
 
 
 class Build(NamedTuple):
@@ -24,6 +24,7 @@ class Build(NamedTuple):
         types: Triton's type of an argument, by name; "i32" where none is given.
         unspecialised: Arguments that are not divisible by 16, or never specialised.
         options: Of the compiler, beside the warps and stages.
+        overrides: By capability, constants that are others there.
     """
 
     name: str
@@ -34,12 +35,14 @@ class Build(NamedTuple):
     num_warps: int
     num_stages: int
     options: Mapping[str, Constant] = MappingProxyType({})
+    overrides: Mapping[int, Mapping[str, Constant]] = MappingProxyType({})
 
 
 class Report(TypedDict):
     """What one build takes: registers, stack and local bytes of a thread, shared ones of a block.
 
-    `loads` counts the loads from global memory by their width in bytes.
+    `loads` counts the loads and copies from global memory by their width in bytes, `products` the
+    instructions of the tensor cores by their kind.
     """
 
     name: str
@@ -49,19 +52,20 @@ class Report(TypedDict):
     local: int
     shared: int
     loads: dict[str, int]
+    products: dict[str, int]
 
 
 def compile_build(build: Build, capability: int) -> Report:
     names = build.kernel.arg_names
+    constants = {**build.constants, **build.overrides.get(capability, {})}
     signature = {
-        name: "constexpr" if name in build.constants else build.types.get(name, "i32")
-        for name in names
+        name: "constexpr" if name in constants else build.types.get(name, "i32") for name in names
     }
-    constexprs = {(names.index(name),): value for name, value in build.constants.items()}
+    constexprs = {(names.index(name),): value for name, value in constants.items()}
     attrs = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(names)
-        if name not in build.constants and name not in build.unspecialised
+        if name not in constants and name not in build.unspecialised
     }
     binary = triton.compile(
         ASTSource(build.kernel, signature, constexprs, attrs),
@@ -77,6 +81,7 @@ def compile_build(build: Build, capability: int) -> Report:
         local=usage["LOCAL"],
         shared=binary.metadata.shared,
         loads=count_loads(binary.asm["ptx"]),
+        products=count_products(binary.asm["ptx"]),
     )
 
 
@@ -90,6 +95,12 @@ def read_usage(cubin: bytes) -> dict[str, int]:
 
 
 def count_loads(ptx: str) -> dict[str, int]:
-    found = re.findall(r"\bld\.global[.\w:]*?(?:\.v(\d))?\.[bfsu](\d+)", ptx)
-    widths = sorted(int(count or 1) * int(bits) // 8 for count, bits in found)
-    return dict(Counter(map(str, widths)))
+    loads = re.findall(r"\bld\.global[.\w:]*?(?:\.v(\d))?\.[bfsu](\d+)", ptx)
+    widths = [int(count or 1) * int(bits) // 8 for count, bits in loads]
+    copies = re.findall(r"\bcp\.async\.c[ag]\.shared\.global[^,]+,[^,]+, (0x\w+)", ptx)
+    widths += [int(width, 16) for width in copies]
+    return dict(Counter(map(str, sorted(widths))))
+
+
+def count_products(ptx: str) -> dict[str, int]:
+    return dict(Counter(sorted(re.findall(r"\b(mma\.sync|wgmma\.mma_async|tcgen05\.mma)\b", ptx))))

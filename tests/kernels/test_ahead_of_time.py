@@ -8,7 +8,8 @@ import pytest
 import triton
 
 from .ahead_of_time import Reports, all_builds, by_name, to_json
-from .build import Report, count_loads
+from .build import Report, count_loads, count_products
+from .builds_attention import LAYERS
 from .builds_rows import NARROW_LOADS, REGISTERS
 
 SHARED_LIMIT = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes per block
@@ -77,11 +78,32 @@ def test_row_ops_load_16_bytes_at_a_time_in_few_registers(reports: list[Report])
         assert narrow <= NARROW_LOADS.get(report["name"], 0) < report["loads"]["16"], report
 
 
+def test_attention_copies_16_bytes_and_uses_the_products_of_its_capability(
+    reports: list[Report],
+) -> None:
+    """What is narrower: block numbers, lengths and items, the scales of splits, and sinks."""
+    wide = {80: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma"}[reports[0]["capability"]]
+    attention = [report for report in reports if report["name"].startswith("attention_")]
+    assert len(attention) == 2 * len(LAYERS)
+    for report in attention:
+        prefill = report["name"].startswith("attention_prefill")
+        assert set(report["products"]) == {wide if prefill else "mma.sync"}, report
+        assert report["loads"]["16"] >= 40, report
+        assert report["loads"]["4"] <= 26, report
+        assert report["loads"].get("2", 0) <= 8, report
+
+
+def test_products_are_counted_by_their_kind() -> None:
+    ptx = "mma.sync.aligned.m16n8k16 {}; wgmma.mma_async.sync.aligned {}; mma.sync.aligned {};"
+    assert count_products(ptx) == {"mma.sync": 2, "wgmma.mma_async": 1}
+
+
 def test_loads_are_counted_by_their_width() -> None:
     ptx = """
     @%p1 ld.global.v4.b32 { %r5, %r6, %r7, %r8 }, [ %rd3 + 0 ];
     ld.global.L1::evict_last.v2.b64 { %rd1, %rd2 }, [ %rd4 + 0 ];
     ld.global.b16 { %rs1 }, [ %rd5 + 0 ];
+    cp.async.cg.shared.global [ %r236 + 0 ], [ %rd26 + 0 ], 0x10, %r75;
     ld.shared.b32 %r1, [%r2];
     """
-    assert count_loads(ptx) == {"16": 2, "2": 1}
+    assert count_loads(ptx) == {"2": 1, "16": 3}
