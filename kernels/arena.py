@@ -1,13 +1,17 @@
 """The arena: one flat tensor that holds every loaded adapter, and the table that finds them."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from .cpu import CpuLora
 from .expand import expand
 from .segments import Segments
 from .shrink import shrink
 from .table import Offsets, OffsetTable, Ranks, Row, Site
+
+if TYPE_CHECKING:
+    from .cpu import CpuLora
 
 __all__ = ["ALIGNMENT_BYTES", "Arena", "Site"]
 
@@ -25,8 +29,7 @@ class Arena:
     CUDA rows are written on the current stream; who names the slot waits for its event.
 
     Attributes:
-        data: `[num_elements]`, uninitialised. On the CPU, stacked copies of the adapters that run
-            together take up to the same number of bytes again.
+        data: `[num_elements]`, uninitialised.
         table: The offset table.
     """
 
@@ -42,7 +45,7 @@ class Arena:
     ) -> None:
         self.data = torch.empty(num_elements, dtype=dtype, device=device)
         self.table = OffsetTable(num_slots, num_slices, max_rank=max_rank, device=self.data.device)
-        self._cpu = CpuLora(self.data, self.table, max_bytes=self.data.nbytes)
+        self._cpu = _make_cpu_lora(self.data, self.table)
 
     def write_row(self, slot: int, a_at_J: Offsets, b_at_J: Offsets, rank_J: Ranks) -> None:
         """Make the adapter whose matrices lie at these elements answer for `slot`.
@@ -53,12 +56,10 @@ class Arena:
         self._check_places("a_at", a_at_J, rank_J)
         self._check_places("b_at", b_at_J, rank_J)
         self.table.write(slot, Row(a_at_J, b_at_J, rank_J))
-        self._cpu.forget(slot)
 
     def clear_row(self, slot: int) -> None:
         """Make every slice of `slot` absent."""
         self.table.clear(slot)
-        self._cpu.forget(slot)
 
     def add_lora(self, y_TN: Tensor, x_TK: Tensor, segments: Segments, site: Site) -> None:
         """Add each row's adapter to the base Linear's output, in place.
@@ -72,6 +73,7 @@ class Arena:
             v = shrink(x_TK, segments, arena=self.data, table=self.table, site=site)
             expand(y_TN, v, segments, arena=self.data, table=self.table, site=site)
         else:
+            assert self._cpu is not None
             self._cpu.add_lora(y_TN, x_TK, segments, site)
 
     def _check_places(self, name: str, at_J: Offsets, rank_J: Ranks) -> None:
@@ -86,3 +88,11 @@ class Arena:
             raise ValueError(
                 f"{name} {misplaced[0]} is not at a boundary of {ALIGNMENT_BYTES} bytes"
             )
+
+
+def _make_cpu_lora(data: Tensor, table: OffsetTable) -> "CpuLora | None":
+    if data.device.type != "cpu":
+        return None
+    from .cpu import CpuLora  # here, for numba need not be there beside a GPU
+
+    return CpuLora(data, table)

@@ -26,6 +26,16 @@ logger = logging.getLogger(__name__)
 PIECE_BYTES = 8 * 1024**2  # small enough for a step's own copy to get in between
 
 
+def stay_single() -> None:
+    """Keep the products and copies of the calling thread on this thread alone.
+
+    A second thread with OpenMP workers makes more of them than there are cores, and libgomp's
+    workers sleep then instead of spinning: a CPU's step took 36 ms instead of 22 (82M Llama, 16
+    rows, bf16, 2 cores, torch 2.13).
+    """
+    torch.set_num_threads(1)
+
+
 class Opened(NamedTuple):
     """The image is one of this base and layout, of `size` elements."""
 
@@ -102,6 +112,7 @@ class Loader:
         self._thread.join()
 
     def _work(self) -> None:
+        stay_single()
         while (command := self._commands.get()) is not None:
             if isinstance(command, Close):
                 self._images.pop(command.digest, None)

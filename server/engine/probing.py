@@ -23,6 +23,7 @@ from weft.server.channel import FoundViolation, Probe, Probed
 from weft.server.model.evidence import Evidence, collect_evidence
 from weft.server.model.loader import LoadedModel
 
+from .loader import stay_single
 from .residency import Residency
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Probing:
         self._limits = Limits(max_rank, max_file_bytes=sys.maxsize, arena_bytes=arena.data.nbytes)
         self._answer = answer
         self._pending: list[Pending] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._thread = ThreadPoolExecutor(1, "probe", initializer=stay_single)
 
     @property
     def is_busy(self) -> bool:

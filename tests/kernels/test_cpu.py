@@ -1,67 +1,71 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
-from weft.kernels import Segments, Site, Span, group_rows
-from weft.kernels.cpu import CpuLora, divide
+from weft.kernels import Site, group_rows
 
 from .cases import (
     DTYPES,
+    LAWS,
+    ODD,
     QKV,
-    RANKS,
     SITES,
     TOLERANCE,
+    WIDE,
     Loader,
     adapter,
     assert_near,
     by_definition,
     loaded_arena,
+    random_pairs,
     slots_by_law,
 )
 
-RANK_S = np.array([8.0, 16.0, 64.0])
+
+@pytest.fixture(params=[2, 3, 7])
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
-def spans_of(*lengths: int) -> list[Span]:
-    ends = np.cumsum(lengths).tolist()
-    return [Span(i, end - n, end) for i, (n, end) in enumerate(zip(lengths, ends, strict=True))]
+def delta(dtype: torch.dtype, site: Site, slots: list[int], *, seed: int = 0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    x_TK = torch.randn(len(slots), site.in_features, generator=draw).to(dtype)
+    y_TN = x_TK.new_zeros(len(slots), sum(site.out_features))
+    loaded_arena(dtype).add_lora(y_TN, x_TK, group_rows(np.array(slots, np.int32)), site)
+    return y_TN
 
 
-def test_short_segments_run_together() -> None:
-    spans = spans_of(1, 2, 1)
-    assert divide(spans, RANK_S, limit=1000) == [tuple(spans)]
-
-
-def test_long_segment_runs_alone_beside_the_others() -> None:
-    spans = spans_of(1, 200, 2)
-    assert divide(spans, RANK_S, limit=1000) == [(spans[1],), (spans[0], spans[2])]
-
-
-def test_every_segment_alone_where_a_group_costs_nothing() -> None:
-    spans = spans_of(5, 7, 6)
-    assert divide(spans, RANK_S, limit=-1) == [(spans[1],), (spans[2],), (spans[0],)]
-
-
-def test_one_segment_is_one_group() -> None:
-    spans = spans_of(500)
-    assert divide(spans, RANK_S[:1], limit=1000) == [tuple(spans)]
-    assert divide([], RANK_S[:0], limit=1000) == []
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_threads_share_the_work_without_a_gap_or_another_bit(
+    num_threads: int, law: str, site: Site
+) -> None:
+    slots = slots_by_law(law, 37).tolist()
+    found = delta(torch.float32, site, slots)
+    torch.set_num_threads(1)
+    assert torch.equal(found, delta(torch.float32, site, slots)), num_threads
 
 
 @pytest.mark.parametrize("name", DTYPES)
-@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
-@pytest.mark.parametrize("base_rows", [0, 70])
-def test_long_and_short_segments_in_one_step_equal_the_definition(
-    name: str, site: Site, base_rows: int
-) -> None:
-    """Rows enough that two segments run alone; their slots lack a slice and target all."""
-    lengths = [3, 1, 2000, 1, 5, 1500, 2, 1]
-    slot_T = np.repeat(np.arange(-1, len(lengths)), [base_rows, *lengths])
-    slot_T = np.random.default_rng(0).permutation(slot_T).astype(np.int32)
-    arena, segments = loaded_arena(DTYPES[name]), group_rows(slot_T)
-    limit = 15e6 / (2 * (site.in_features + sum(site.out_features) / len(site.out_features)))
-    ranks = arena.table.rank_C / arena.table.num_slices
-    assert len(divide(segments.spans, ranks, limit=limit)) > 1
+@pytest.mark.parametrize("num_rows", [1, 3, 4, 5])
+def test_bits_of_a_row_do_not_depend_on_its_company(name: str, num_rows: int) -> None:
+    dtype = DTYPES[name]
+    alone = delta(dtype, QKV, [5] + [-1] * 11)
+    crowded = delta(dtype, QKV, [5] * num_rows + [7, 3, 0, 1, 6, 2, 4, 7, 7, 7, 7][: 12 - num_rows])
+    assert torch.equal(alone[0], crowded[0])
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("site", [WIDE, ODD], ids=["wide", "odd"])
+def test_long_segments_equal_the_definition(name: str, site: Site) -> None:
+    """Many tiles a segment, and widths that no vector divides."""
+    slot_T = np.random.default_rng(0).permutation(np.repeat([-1, 7, 3, 0], [9, 83, 41, 2]))
+    arena, segments = loaded_arena(DTYPES[name]), group_rows(slot_T.astype(np.int32))
     x_TK = torch.randn(len(slot_T), site.in_features).to(DTYPES[name])
     got = x_TK.new_zeros(len(slot_T), sum(site.out_features))
     want = got.clone()
@@ -70,62 +74,59 @@ def test_long_and_short_segments_in_one_step_equal_the_definition(
     assert_near("delta", got, want, tolerance=TOLERANCE[DTYPES[name]])
 
 
-class Bench:
-    """A CpuLora of its own over a loaded arena, and what it adds to zero."""
-
-    def __init__(self, *, max_bytes: int = 1 << 30) -> None:
-        self.loader = Loader(torch.float32, num_elements=400_000, num_slots=8, device="cpu")
-        for slot in range(len(RANKS)):
-            self.loader.load(slot, {QKV: adapter(slot)[QKV]})
-        self.arena = self.loader.arena
-        self.lora = CpuLora(self.arena.data, self.arena.table, max_bytes=max_bytes)
-        self.x_TK = torch.randn(4, 96, generator=torch.Generator().manual_seed(0))
-
-    def delta(self, segments: Segments) -> torch.Tensor:
-        y_TN = torch.zeros(4, 128)
-        self.lora.add_lora(y_TN, self.x_TK, segments, QKV)
-        return y_TN
-
-    def definition(self, segments: Segments) -> torch.Tensor:
-        y_TN = torch.zeros(4, 128)
-        by_definition(y_TN, self.x_TK, segments, self.arena, QKV)
-        return y_TN
+def test_columns_beyond_one_unit_equal_the_definition() -> None:
+    site = Site(in_features=16, out_features=(1100, 530), first=1)
+    loader = Loader(torch.float32, num_elements=200_000, num_slots=2, device="cpu")
+    for slot, ranks in enumerate([(3, 8), (5, 0)]):
+        loader.load(slot, {site: random_pairs(site, ranks, seed=slot)})
+    segments = group_rows(np.array([1, 0, 1, 1, 0, 1, 1], np.int32))
+    x_TK, got = torch.randn(7, 16), torch.zeros(7, 1630)
+    want = got.clone()
+    loader.arena.add_lora(got, x_TK, segments, site)
+    by_definition(want, x_TK, segments, loader.arena, site)
+    assert_near("delta", got, want, tolerance=1e-5)
 
 
-def test_forgetting_a_slot_drops_its_stacks_and_no_others() -> None:
-    bench = Bench()
-    with_5, without_5 = group_rows(np.array([5, 1, 3, 1])), group_rows(np.array([0, 1, 3, 1]))
-    before_with, before_without = bench.delta(with_5), bench.delta(without_5)
-    bench.arena.data.zero_()
-    assert torch.equal(bench.delta(with_5), before_with)  # the stacks are copies
-    bench.lora.forget(5)
-    assert not bench.delta(with_5).any()
-    assert torch.equal(bench.delta(without_5), before_without)
+def test_what_lies_behind_a_matrix_is_not_read() -> None:
+    loader = Loader(torch.bfloat16, num_elements=4_000, num_slots=1, device="cpu")
+    loader.arena.data.fill_(torch.nan)
+    loader.load(0, {ODD: adapter(0)[ODD]})
+    y_TN = torch.zeros(3, 14, dtype=torch.bfloat16)
+    x_TK = torch.randn(3, 67).bfloat16()
+    loader.arena.add_lora(y_TN, x_TK, group_rows(np.array([0, -1, 0], np.int32)), ODD)
+    assert y_TN.isfinite().all()
 
 
-def test_copies_stay_within_the_limit_and_results_right() -> None:
-    bench = Bench(max_bytes=300_000)
-    sets = [[0, 1, 3, 5], [1, 3, 5, 6], [0, 5, 6, 6], [0, 1, 3, 5], [3, 1, 0, 0]]
-    for slots in sets:
-        segments = group_rows(np.array(slots))
-        assert_near(f"{slots}", bench.delta(segments), bench.definition(segments), tolerance=1e-5)
-        assert 0 < bench.lora.num_bytes <= 300_000
-    for slot in range(8):
-        bench.lora.forget(slot)
-    assert bench.lora.num_bytes == 0
+def test_capacity_of_the_segments_is_not_their_number() -> None:
+    arena = loaded_arena(torch.float32)
+    slot_T = slots_by_law("with_base", 9)
+    x_TK = torch.randn(9, 96)
+    exact, roomy = torch.zeros(9, 128), torch.zeros(9, 128)
+    arena.add_lora(exact, x_TK, group_rows(slot_T), QKV)
+    arena.add_lora(roomy, x_TK, group_rows(slot_T, capacity=30), QKV)
+    assert torch.equal(exact, roomy)
 
 
-def test_set_larger_than_the_limit_stays_while_it_is_in_use() -> None:
-    bench = Bench(max_bytes=1)
-    segments = group_rows(np.array([0, 1, 3, 5]))
-    before = bench.delta(segments)
-    bench.arena.data.zero_()
-    assert torch.equal(bench.delta(segments), before)
+def test_reloaded_slot_answers_with_its_new_matrices() -> None:
+    loader = Loader(torch.float32, num_elements=200_000, num_slots=1, device="cpu")
+    segments, x_TK = group_rows(np.zeros(2, np.int32)), torch.randn(2, 96)
+    for seed in (0, 1):
+        loader.load(0, {QKV: adapter(3, seed=seed)[QKV]})
+        got, want = torch.zeros(2, 128), torch.zeros(2, 128)
+        loader.arena.add_lora(got, x_TK, segments, QKV)
+        by_definition(want, x_TK, segments, loader.arena, QKV)
+        assert_near(f"delta {seed}", got, want, tolerance=1e-5)
 
 
-@torch.inference_mode()
-def test_single_adapter_is_read_in_place() -> None:
-    bench = Bench()
-    segments = group_rows(slots_by_law("identical", 4))
-    assert_near("delta", bench.delta(segments), bench.definition(segments), tolerance=1e-5)
-    assert bench.lora.num_bytes == 0
+@pytest.mark.parametrize(
+    ("y_TN", "x_TK", "message"),
+    [
+        (torch.zeros(4, 128), torch.zeros(4, 96).half(), r"x is torch\.float16, y torch\.float32"),
+        (torch.zeros(4, 128), torch.zeros(4, 95), r"x \(4, 95\) is not \[T, 96\]"),
+        (torch.zeros(4, 127), torch.zeros(4, 96), r"y \(4, 127\) is not contiguous \[T, 128\]"),
+        (torch.zeros(128, 4).T, torch.zeros(4, 96), r"y \(4, 128\) is not contiguous"),
+    ],
+)
+def test_wrong_tensors_are_refused(y_TN: torch.Tensor, x_TK: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loaded_arena(torch.float32).add_lora(y_TN, x_TK, group_rows(np.zeros(4, np.int32)), QKV)

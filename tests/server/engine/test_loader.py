@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 
-from weft.adapters.image import read_image
+from tests.tiny import save_tiny_adapter
+from weft.adapters.image import read_image, write_image
 from weft.kernels import Arena
 from weft.server.engine.loader import Broken, Copied, Done, Loader, Missing, Opened
 from weft.server.engine.places import Close, Copy, Open
 
-from .worlds import World
+from .worlds import ATTENTION, MLP, World, check
 
 MODEL = "r8 on all"
 
@@ -115,3 +117,29 @@ def test_what_cannot_be_read_at_all_fails_alone(
     assert str(tmp_path) not in done.message
     assert "sha256:a could not be loaded" in caplog.text
     assert isinstance(do(loader, Open(digest, str(world.images[digest]))), Opened)
+
+
+def test_large_copy_starts_no_threads_beside_those_of_the_steps(
+    world: World, tmp_path: Path
+) -> None:
+    """More OpenMP threads than cores, and those that should spin between two products sleep."""
+    config = LoraConfig(r=64, target_modules=ATTENTION + MLP)
+    large = check(save_tiny_adapter(world.folder, tmp_path / "large", config, seed=0), world.facts)
+    write_image(large, world.facts, tmp_path / "image")
+    arena = Arena(
+        200_000, num_slots=1, num_slices=world.facts.num_slices, dtype=torch.float32, device="cpu"
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        (arena.data + 1).sum()  # this thread's own workers
+        tasks = set(Path("/proc/self/task").iterdir())
+        with closing(Loader(world.facts, arena)) as loader:
+            opened = do(loader, Open(large.digest, str(tmp_path / "image")))
+            assert isinstance(opened, Opened)
+            assert opened.size > 1 << 16, "too little for several threads"
+            assert isinstance(do(loader, Copy(large.digest, 0, 0)), Copied)
+            assert len(set(Path("/proc/self/task").iterdir()) - tasks) == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,213 @@
+"""Vectors of 16 floats for kernels that numba compiles: what the loops of the CPU path are made of.
+
+LLVM gives a vector the machine's own registers: one of AVX-512, two of AVX2. `load` and `store`
+convert from and to what an array holds: float32, or the bits of a bfloat16 (as uint16) or of a
+float16 (as int16), of which numba knows neither.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.ir as ir
+import numpy as np
+import torch
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+LANES = 16
+
+FLOATS = ir.VectorType(ir.FloatType(), LANES)
+INTS = ir.VectorType(ir.IntType(32), LANES)
+HALVES = ir.VectorType(ir.HalfType(), LANES)
+SHORTS = ir.VectorType(ir.IntType(16), LANES)
+BITS = ir.VectorType(ir.IntType(1), LANES)
+
+STORED = {torch.float32: np.float32, torch.float16: np.int16, torch.bfloat16: np.uint16}
+"""What numpy and numba, who know neither half, take the elements of a tensor for."""
+
+KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS}
+NAMES = {FLOATS: "v16f32", HALVES: "v16f16", SHORTS: "v16i16"}
+
+Builder = Any  # llvmlite ships no types
+Codegen = Callable[[Any, Builder, Any, Any], Any]
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """numba's type of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name="f32x16")
+
+
+VECTOR = Vector()
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, FLOATS)
+
+
+@intrinsic
+def zeros(_context: Any) -> tuple[Any, Codegen]:
+    """Sixteen zeros."""
+    return VECTOR(), lambda _c, _b, _s, _a: ir.Constant(FLOATS, [0.0] * LANES)
+
+
+@intrinsic
+def splat(_context: Any, _value: Any) -> tuple[Any, Codegen]:
+    """A float32 in every lane."""
+    return VECTOR(types.float32), lambda _c, builder, _s, args: _splat(builder, args[0], FLOATS)
+
+
+@intrinsic
+def load(_context: Any, array: Any, _at: Any) -> tuple[Any, Codegen]:
+    """The 16 elements of a flat array from `at` on."""
+
+    def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+        pointer, stored = _place(context, builder, signature, args)
+        return _widen(builder, builder.load(pointer, align=_alignment(stored)), stored)
+
+    return VECTOR(array, types.intp), generate
+
+
+@intrinsic
+def load_part(_context: Any, array: Any, _at: Any, _count: Any) -> tuple[Any, Codegen]:
+    """The `count` elements from `at` on, then zeros; what lies behind them is not read."""
+
+    def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+        pointer, stored = _place(context, builder, signature, args)
+        read = _masked(builder, "load", stored, [stored.as_pointer(), ir.IntType(32), BITS, stored])
+        alignment = ir.Constant(ir.IntType(32), _alignment(stored))
+        filling = ir.Constant(stored, None)
+        values = builder.call(read, [pointer, alignment, _below(builder, args[2]), filling])
+        return _widen(builder, values, stored)
+
+    return VECTOR(array, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(_context: Any, array: Any, _at: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """Write 16 elements from `at` on, rounded to the nearest even."""
+
+    def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+        pointer, stored = _place(context, builder, signature, args)
+        builder.store(_narrow(builder, args[2], stored), pointer, align=_alignment(stored))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, VECTOR), generate
+
+
+@intrinsic
+def store_part(
+    _context: Any, array: Any, _at: Any, _vector: Any, _count: Any
+) -> tuple[Any, Codegen]:
+    """Write the first `count` elements from `at` on, rounded to the nearest even."""
+
+    def generate(context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+        pointer, stored = _place(context, builder, signature, args)
+        write = _masked(
+            builder, "store", stored, [stored, stored.as_pointer(), ir.IntType(32), BITS]
+        )
+        alignment = ir.Constant(ir.IntType(32), _alignment(stored))
+        values = _narrow(builder, args[2], stored)
+        builder.call(write, [values, pointer, alignment, _below(builder, args[3])])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, VECTOR, types.intp), generate
+
+
+@intrinsic
+def fma(_context: Any, _a: Any, _b: Any, _c: Any) -> tuple[Any, Codegen]:
+    """a * b + c, rounded once."""
+
+    def generate(_context: Any, builder: Builder, _signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
+        name = f"llvm.fma.{NAMES[FLOATS]}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+    return VECTOR(VECTOR, VECTOR, VECTOR), generate
+
+
+@intrinsic
+def add(_context: Any, _a: Any, _b: Any) -> tuple[Any, Codegen]:
+    """a + b."""
+    return VECTOR(VECTOR, VECTOR), lambda _c, builder, _s, args: builder.fadd(*args)
+
+
+@intrinsic
+def total(_context: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """The sum of the lanes, in pairs: lane i with lane i + 8, and so on."""
+
+    def generate(_context: Any, builder: Builder, _signature: Any, args: Any) -> Any:
+        (values,) = args
+        width = LANES
+        while width > 1:
+            width //= 2
+            kind = ir.VectorType(ir.IntType(32), width)
+            low = ir.Constant(kind, list(range(width)))
+            high = ir.Constant(kind, list(range(width, 2 * width)))
+            halves = [builder.shuffle_vector(values, values, mask) for mask in (low, high)]
+            values = builder.fadd(*halves)
+        return builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(VECTOR), generate
+
+
+def _place(context: Any, builder: Builder, signature: Any, args: Any) -> tuple[Any, Any]:
+    """Where the elements lie, and the type of a vector of them."""
+    kind = signature.args[0]
+    data = context.make_array(kind)(context, builder, args[0]).data
+    stored = KINDS[kind.dtype]
+    return builder.bitcast(builder.gep(data, [args[1]]), stored.as_pointer()), stored
+
+
+def _alignment(stored: Any) -> int:
+    return 4 if stored is FLOATS else 2
+
+
+def _splat(builder: Builder, value: Any, kind: Any) -> Any:
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(INTS, [0] * LANES))
+
+
+def _below(builder: Builder, count: Any) -> Any:
+    """A bit per lane: whether it is one of the first `count`."""
+    lanes = ir.Constant(INTS, list(range(LANES)))
+    return builder.icmp_signed(
+        "<", lanes, _splat(builder, builder.trunc(count, ir.IntType(32)), INTS)
+    )
+
+
+def _masked(builder: Builder, verb: str, stored: Any, arguments: list[Any]) -> Any:
+    result = stored if verb == "load" else ir.VoidType()
+    name = f"llvm.masked.{verb}.{NAMES[stored]}.p0"
+    kind = ir.FunctionType(result, arguments)
+    return cgutils.get_or_insert_function(builder.module, kind, name)
+
+
+def _widen(builder: Builder, values: Any, stored: Any) -> Any:
+    if stored is FLOATS:
+        return values
+    if stored is HALVES:
+        return builder.fpext(values, FLOATS)
+    high = builder.shl(builder.zext(values, INTS), _ints(16))
+    return builder.bitcast(high, FLOATS)
+
+
+def _narrow(builder: Builder, values: Any, stored: Any) -> Any:
+    if stored is FLOATS:
+        return values
+    if stored is HALVES:
+        return builder.fptrunc(values, HALVES)
+    bits = builder.bitcast(values, INTS)
+    odd = builder.and_(builder.lshr(bits, _ints(16)), _ints(1))
+    rounded = builder.lshr(builder.add(builder.add(bits, _ints(0x7FFF)), odd), _ints(16))
+    is_nan = builder.fcmp_unordered("uno", values, values)
+    return builder.trunc(builder.select(is_nan, _ints(0x7FC0), rounded), SHORTS)
+
+
+def _ints(value: int) -> Any:
+    return ir.Constant(INTS, [value] * LANES)

@@ -1,0 +1,49 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numba import carray
+
+from weft.kernels.threads import barrier, compile_loop, pointer, run_loop, thread_num
+
+LIBRARIES = Path("/proc/self/maps")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def note_twice(arguments: Any) -> None:
+    """Each thread notes itself; behind the barrier, how many had done so."""
+    frame = carray(arguments, 2, np.int64)
+    seen = carray(pointer(frame[0]), (2, 4), np.int64)
+    thread = thread_num()
+    seen[0, thread] = thread + frame[1]
+    barrier()
+    seen[1, thread] = np.count_nonzero(seen[0])
+
+
+def test_every_thread_runs_and_waits_for_the_others(num_threads: int) -> None:
+    loop, seen = compile_loop(note_twice), torch.zeros(2, 4, dtype=torch.int64)
+    for _ in range(50):
+        seen.zero_()
+        run_loop(loop, seen.data_ptr(), 10)
+        rest = [0] * (4 - num_threads)
+        assert seen.tolist() == [
+            [10 + i for i in range(num_threads)] + rest,
+            [num_threads] * num_threads + rest,
+        ]
+
+
+def test_threads_are_those_of_torch() -> None:
+    """One OpenMP runtime in the process: the one that torch came with."""
+    found = {line.split()[-1] for line in LIBRARIES.read_text().splitlines() if "omp" in line}
+    runtimes = [path for path in found if Path(path).name.startswith(("libgomp", "libiomp"))]
+    assert len(runtimes) == 1, runtimes
