@@ -4,15 +4,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 
+from .attention_cases import attention_cells, make_attention_case
+from .backward_cases import DX, backward_cells, make_backward_case
 from .ceilings import measure_ceilings, measure_gpu_ceilings
 from .floors import Ceilings
 from .kernel_goals import judge_kernels
 from .kernel_options import KernelOptions
-from .lora_case import make_lora_case
+from .lora_case import LORA, make_lora_case
 from .lora_cells import core_cells, full_cells, small_cells
 from .lora_contender import LoraContender
 from .machine import Source, find_hardware, find_versions, load_average
@@ -98,7 +100,8 @@ def plan_cases(options: KernelOptions) -> list[Planned]:
     """The cases of this slice; a slice has some of every op and site."""
     planned = [
         case
-        for case in (*_lora_cases(options), *_row_cases(options))
+        for cases in (_lora_cases, _attention_cases, _row_cases, _backward_cases)
+        for case in cases(options)
         if case.op in (options.ops or [case.op])
     ]
     own = planned[options.part.first - 1 :: options.part.num]
@@ -106,24 +109,47 @@ def plan_cases(options: KernelOptions) -> list[Planned]:
 
 
 def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
-    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     contenders = lora_contenders()
     for cell in GRIDS[options.grid]():
         if cell.site in (options.sites or [cell.site]) and cell.rank_name in (
             options.ranks or [cell.rank_name]
         ):
-            make = partial(
-                make_lora_case, cell, contenders, seed=options.seed, device=device, dtype=dtype
-            )
-            yield Planned("lora", str(cell), make)
+            make = partial(make_lora_case, cell, contenders, **_target(options))
+            yield Planned(LORA, str(cell), make)
+
+
+def _attention_cases(options: KernelOptions) -> Iterator[Planned]:
+    for cell in attention_cells(small=options.grid == "small"):
+        make = partial(make_attention_case, cell, **_target(options))
+        yield Planned(cell.op, str(cell), make)
+
+
+def _backward_cases(options: KernelOptions) -> Iterator[Planned]:
+    for cell in backward_cells(small=options.grid == "small"):
+        make = partial(make_backward_case, cell, **_target(options))
+        yield Planned(DX, f"{DX} {cell}", make)
 
 
 def _row_cases(options: KernelOptions) -> Iterator[Planned]:
-    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     for shape in row_shapes(small=options.grid == "small"):
-        cases = RowCases(shape, seed=options.seed, device=device, dtype=dtype)
+        cases = RowCases(shape, **_target(options))
         for op, make in cases.makers().items():
             yield Planned(op, cases.name(op), make)
+
+
+class _Target(TypedDict):
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+
+
+def _target(options: KernelOptions) -> _Target:
+    """What every case is drawn for."""
+    return _Target(
+        seed=options.seed,
+        device=torch.device(options.device),
+        dtype=getattr(torch, options.dtype),
+    )
 
 
 def lora_contenders() -> list[LoraContender]:

@@ -12,6 +12,7 @@ from .lora_contender import LoraContender, LoraInputs, define_delta, draw_inputs
 from .record import Value
 from .trials import OURS, TOLERANCE, Case, Run, Trial, relative_error
 
+LORA = "lora"
 BASE_GEMM = "base gemm"
 NUM_LAUNCHES = 2
 
@@ -92,7 +93,7 @@ def _error_after(run: Run, found: Tensor, wanted: Tensor) -> float:
 def _parameters(cell: LoraCell, inputs: LoraInputs) -> dict[str, Value]:
     batch = cell.batch
     return {
-        "op": "lora",
+        "op": LORA,
         "site": cell.site,
         "ranks": cell.rank_name,
         "decode_rows": batch.decode_rows,

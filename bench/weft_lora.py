@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from weft.kernels import ALIGNMENT_BYTES, Arena, Segments, Site, group_rows
+from weft.kernels import ALIGNMENT_BYTES, Arena, Half, Segments, Site, group_rows
 from weft.kernels.expand import expand
 from weft.kernels.shrink import shrink
 
@@ -40,13 +40,26 @@ class LoadedSite:
     site: Site
     segments: Segments
 
-    def shrink(self, x_TK: Tensor) -> Tensor:
-        arena = self.arena
-        return shrink(x_TK, self.segments, arena=arena.data, table=arena.table, site=self.site)
+    def shrink(self, x_TK: Tensor, half: Half = Half.A) -> Tensor:
+        return shrink(
+            x_TK,
+            self.segments,
+            arena=self.arena.data,
+            table=self.arena.table,
+            site=self.site,
+            half=half,
+        )
 
-    def expand(self, y_TN: Tensor, v: Tensor) -> None:
-        arena = self.arena
-        expand(y_TN, v, self.segments, arena=arena.data, table=arena.table, site=self.site)
+    def expand(self, y_TN: Tensor, v: Tensor, half: Half = Half.B) -> None:
+        expand(
+            y_TN,
+            v,
+            self.segments,
+            arena=self.arena.data,
+            table=self.arena.table,
+            site=self.site,
+            half=half,
+        )
 
 
 def load_arena(inputs: LoraInputs) -> LoadedSite:
