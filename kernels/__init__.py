@@ -1,4 +1,4 @@
-"""Segmented LoRA over many adapters: Triton kernels, their definitions and the CPU path.
+"""Segmented LoRA, paged attention and row ops: Triton kernels, their definitions, the CPU path.
 
 A tensor's name carries its shape, one letter per dimension:
 

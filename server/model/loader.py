@@ -22,7 +22,7 @@ from .adapt import (
     remove_sites,
     unpack_head,
 )
-from .attention import PagedAttention
+from .attention import PagedAttention, choose_path
 from .batch import ModelBatch
 from .gates import check_layers, open_architecture
 from .kv_cache import AttentionLayer, KVCache
@@ -169,7 +169,8 @@ def adapt_model(
     check_layers(layers, model.config)
     step = SiteStep()
     sites = install_sites(model, facts, step)
-    loaded = LoadedModel(model, facts, PagedAttention(layers), sites, step)
+    attention = PagedAttention(layers, choose_path(layers, model.dtype, model.device))
+    loaded = LoadedModel(model, facts, attention, sites, step)
     _check_rows(loaded, prompts[0])
     merge, pack = merge_swap(sites), pack_swap(model, sites)
     merged = apply_swap(merge, loaded, prompts[0])

@@ -1,11 +1,13 @@
 """Play sequences through a loaded model as an engine does: ragged steps, chunks beside decodes."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
@@ -19,6 +21,9 @@ from weft.server.model.facts import base_facts
 from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel, load_model
 
+interpreted = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") != "1", reason="needs TRITON_INTERPRET=1"
+)
 BLOCK_TOKENS = 4
 CHUNK_TOKENS = 7
 ALIGNED_ELEMENTS = 64  # 128 bytes hold at most so many

@@ -1,16 +1,23 @@
-"""Attention over the paged cache equals a loop over every query row, in float64."""
+"""Attention over the paged cache, on either path, equals a loop over rows in float64."""
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from weft.server.model.attention import PagedAttention
+from weft.server.model.attention import AttentionPath, PagedAttention, choose_path
+from weft.server.model.attention_kernels import KernelAttention
+from weft.server.model.attention_torch import TorchAttention
 from weft.server.model.batch import ModelBatch
 from weft.server.model.kv_cache import AttentionLayer, KVCache
 
+from .stepping import interpreted
+
+CPU = torch.device("cpu")
 NUM_BLOCKS, BLOCK_TOKENS = 64, 4
 FULL = AttentionLayer(
     index=0,
@@ -53,34 +60,65 @@ class Layer(nn.Module):
     layer_idx = 0
 
 
+class Mode(NamedTuple):
+    """A path with a dtype that it serves here; the interpreter knows no bf16."""
+
+    kernels: bool
+    dtype: torch.dtype
+    tolerance: float
+
+    def path(self, layer: AttentionLayer) -> AttentionPath:
+        return KernelAttention((layer,), self.dtype, CPU) if self.kernels else TorchAttention()
+
+
+MODES = [
+    pytest.param(Mode(False, torch.float32, 1e-6), id="torch-fp32"),
+    pytest.param(Mode(False, torch.bfloat16, 2e-2), id="torch-bf16"),
+    pytest.param(Mode(True, torch.float32, 1e-6), id="kernels-fp32", marks=interpreted),
+]
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"]
-)
-def test_equals_loop_over_rows(step: str, kind: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_equals_loop_over_rows(step: str, kind: str, mode: Mode) -> None:
     layer, lengths = LAYERS[kind], STEPS[step]
-    batch, cache, written = make_step(layer, lengths, dtype)
+    batch, cache, written = make_step(layer, lengths, mode.dtype)
     q, k, v = (torch.cat(parts) for parts in zip(*[rows[:3] for rows in written], strict=True))
     sinks_H = torch.linspace(-1, 1, layer.num_heads) if layer.sinks else None
-    out = attend(layer, batch, cache, (q, k, v), sinks_H)
+    out = attend(mode, layer, batch, cache, (q, k, v), sinks_H)
     expected = torch.cat(
         [attend_loop(rows[0], rows[3], rows[4], layer, sinks_H) for rows in written]
     )
     assert out.isfinite().all()
-    assert (out.double() - expected).norm() / expected.norm() < tolerance
+    assert (out.double() - expected).norm() / expected.norm() < mode.tolerance
 
 
-def test_row_does_not_depend_on_another_sequences_overflow() -> None:
-    lengths = [(1, 9), (1, 10)]
-    batch, cache, written = make_step(FULL, lengths, torch.float32)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lengths", [[(1, 9), (1, 10)], [(1, 9), (4, 10)]], ids=["decode", "mixed"])
+def test_row_does_not_depend_on_another_sequences_overflow(
+    mode: Mode, lengths: list[tuple[int, int]]
+) -> None:
+    batch, cache, written = make_step(FULL, lengths, mode.dtype)
     q, k, v = (torch.cat(parts) for parts in zip(*[rows[:3] for rows in written], strict=True))
-    clean = attend(FULL, batch, cache, (q, k, v), None)
+    clean = attend(mode, FULL, batch, cache, (q, k, v), None)
     v[1] = float("inf")
     k[1] = float("nan")
-    out = attend(FULL, batch, cache, (q, k, v), None)
+    with np.errstate(invalid="ignore"):
+        out = attend(mode, FULL, batch, cache, (q, k, v), None)
     assert torch.equal(out[0], clean[0])
     assert not out[1].isfinite().any()
+
+
+def test_path_of_a_cpu_is_plain_torch() -> None:
+    assert isinstance(choose_path((FULL,), torch.float32, CPU), TorchAttention)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_path_of_a_gpu_is_the_kernels() -> None:
+    chosen = choose_path((FULL,), torch.float32, torch.device("cuda"))
+    assert isinstance(chosen, KernelAttention)
 
 
 def make_step(
@@ -126,13 +164,14 @@ def make_step(
 
 
 def attend(
+    mode: Mode,
     layer: AttentionLayer,
     batch: ModelBatch,
     cache: KVCache,
     qkv: tuple[Tensor, Tensor, Tensor],
     sinks_H: Tensor | None,
 ) -> Tensor:
-    attention = PagedAttention((layer,))
+    attention = PagedAttention((layer,), mode.path(layer))
     attention.begin(batch, cache)
     q, k, v = (rows.transpose(0, 1)[None] for rows in qkv)
     out, _ = attention.attend(Layer(), q, k, v, s_aux=sinks_H)
