@@ -8,7 +8,7 @@ from torch import Tensor
 from .segments import Segments
 from .slices import find_rows, find_scaling, find_slice, sum_ranks
 from .table import Half, OffsetTable, Site
-from .tiles import SHRINK, num_programs, split_k
+from .tiles import SHRINK, SPLIT_STEP, ShrinkTile, num_programs, split_k
 
 
 def shrink(
@@ -20,6 +20,8 @@ def shrink(
     site: Site,
     half: Half = Half.A,
     scaling: Tensor | None = None,
+    tile: ShrinkTile | None = None,
+    overlap: bool = False,
 ) -> Tensor:
     """Project every adapted row through the A's of its own adapter.
 
@@ -33,6 +35,9 @@ def shrink(
         arena: Flat; dtype and device of x_TK.
         half: B reads x_TN, the columns j of it, through B(c, j): the gradient of v in training.
         scaling: `[slots, table columns]`, fp32; multiplies each slice's part of v. None = 1.
+        tile: None = the entry of SHRINK.
+        overlap: The next launch may begin before this one ends (CUDA, sm_90 and later): it has to
+            be `expand` with `overlap`, which waits for v.
 
     Returns:
         v, fp32, `[split planes, capacity of order, slices * max_rank]`, in order coordinates. The
@@ -48,14 +53,14 @@ def shrink(
         raise ValueError(f"x is {x_TK.dtype}, the arena {arena.dtype}")
     if not x_TK.is_contiguous() or x_TK.shape[1] != width:
         raise ValueError(f"x {tuple(x_TK.shape)} is not contiguous [T, {width}]")
-    tile = SHRINK[segments.m_tile]
+    tile = tile or SHRINK[segments.m_tile]
     num_slices = len(site.out_features)
     own_columns = site.out_features if half is Half.B else ()
     splits = split_k(max(own_columns, default=width), segments.m_tile)
     shape = (splits, segments.order.numel(), num_slices * table.max_rank)
     v = torch.empty(shape, dtype=torch.float32, device=x_TK.device)
     num_units = segments.items.shape[0] * splits * max(1, len(own_columns))
-    grid = min(num_units, num_programs(x_TK.device))
+    grid = min(num_units, num_programs(x_TK.device, tile.programs_per_sm))
     if grid == 0:
         return v
     shrink_kernel[(grid,)](
@@ -76,11 +81,14 @@ def shrink(
         NUM_SLICES=num_slices,
         OWN_COLUMNS=own_columns,
         SPLIT_K=splits,
+        SPLIT_STEP=SPLIT_STEP,
         BLOCK_T=segments.m_tile,
         BLOCK_K=tile.block_k,
         BLOCK_R=tile.block_r,
+        OVERLAP=overlap,
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
+        maxnreg=tile.max_registers,
     )
     return v
 
@@ -104,10 +112,14 @@ def shrink_kernel(
     NUM_SLICES: tl.constexpr,
     OWN_COLUMNS: tl.constexpr,
     SPLIT_K: tl.constexpr,
+    SPLIT_STEP: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_R: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
+    if OVERLAP:
+        tl.extra.cuda.gdc_launch_dependents()
     FAN: tl.constexpr = SPLIT_K if len(OWN_COLUMNS) == 0 else SPLIT_K * NUM_SLICES
     TILE_SLICES: tl.constexpr = NUM_SLICES if len(OWN_COLUMNS) == 0 else 1
     num_units = tl.load(counts_ptr + 1) * FAN
@@ -133,9 +145,9 @@ def shrink_kernel(
         m_t = o_t < start + num_rows
         o_x = tl.load(order_ptr + o_t, mask=m_t, other=0).to(tl.int64) * K + column
         o_v = i_split * stride_plane + o_t.to(tl.int64) * stride_v + r_begin
-        steps = tl.cdiv(tl.cdiv(width, BLOCK_K), SPLIT_K)
-        k_begin = (i_split * steps * BLOCK_K).to(tl.int32)
-        k_end = tl.minimum(k_begin + steps * BLOCK_K, width)
+        split = tl.cdiv(tl.cdiv(width, SPLIT_STEP), SPLIT_K) * SPLIT_STEP
+        k_begin = (i_split * split).to(tl.int32)
+        k_end = tl.minimum(k_begin + split, width)
         if ranks > 32:
             for r in range(0, ranks, BLOCK_R):
                 _shrink_tile(

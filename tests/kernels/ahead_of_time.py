@@ -22,9 +22,9 @@ class Reports(TypedDict):
     reports: list[Report]
 
 
-def all_builds() -> Iterator[Build]:
+def all_builds(capability: int) -> Iterator[Build]:
     for family in FAMILIES:
-        yield from family.builds()
+        yield from (build for build in family.builds() if build.least <= capability)
 
 
 def by_name(report: Report) -> tuple[str, int]:
@@ -38,5 +38,5 @@ def to_json(reports: list[Report], *, version: str) -> str:
 
 if __name__ == "__main__":
     capabilities = [int(argument) for argument in sys.argv[1:]]
-    reports = [compile_build(build, at) for build in all_builds() for at in capabilities]
+    reports = [compile_build(build, at) for at in capabilities for build in all_builds(at)]
     sys.stdout.write(to_json(reports, version=triton.__version__))

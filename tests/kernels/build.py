@@ -25,6 +25,7 @@ class Build(NamedTuple):
         unspecialised: Arguments that are not divisible by 16, or never specialised.
         options: Of the compiler, beside the warps and stages.
         overrides: By capability, constants that are others there.
+        least: The first capability that has its instructions.
     """
 
     name: str
@@ -36,13 +37,15 @@ class Build(NamedTuple):
     num_stages: int
     options: Mapping[str, Constant] = MappingProxyType({})
     overrides: Mapping[int, Mapping[str, Constant]] = MappingProxyType({})
+    least: int = 80
 
 
 class Report(TypedDict):
     """What one build takes: registers, stack and local bytes of a thread, shared ones of a block.
 
     `loads` counts the loads and copies from global memory by their width in bytes, `products` the
-    instructions of the tensor cores by their kind.
+    instructions of the tensor cores by their kind, `overlaps` those that let copies or launches run
+    beside others.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Report(TypedDict):
     shared: int
     loads: dict[str, int]
     products: dict[str, int]
+    overlaps: dict[str, int]
 
 
 def compile_build(build: Build, capability: int) -> Report:
@@ -81,7 +85,8 @@ def compile_build(build: Build, capability: int) -> Report:
         local=usage["LOCAL"],
         shared=binary.metadata.shared,
         loads=count_loads(binary.asm["ptx"]),
-        products=count_products(binary.asm["ptx"]),
+        products=count(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", binary.asm["ptx"]),
+        overlaps=count(r"cp\.async(?=\.c[ag]\b)|griddepcontrol", binary.asm["ptx"]),
     )
 
 
@@ -102,5 +107,5 @@ def count_loads(ptx: str) -> dict[str, int]:
     return dict(Counter(map(str, sorted(widths))))
 
 
-def count_products(ptx: str) -> dict[str, int]:
-    return dict(Counter(sorted(re.findall(r"\b(mma\.sync|wgmma\.mma_async|tcgen05\.mma)\b", ptx))))
+def count(kinds: str, ptx: str) -> dict[str, int]:
+    return dict(Counter(sorted(re.findall(rf"\b({kinds})\b", ptx))))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from weft.kernels.expand import expand_kernel
 from weft.kernels.shrink import shrink_kernel
-from weft.kernels.tiles import EXPAND, SHRINK
+from weft.kernels.tiles import EXPAND, SHRINK, SPLIT_STEP, ExpandTile, ShrinkTile, split_k
 
 from .build import Build, Constant
 
@@ -14,26 +14,40 @@ TYPES = {
     "at_ptr": "*i64", "scaling_ptr": "*fp32", "rank_ptr": "*i32",
 }  # fmt: skip
 UNSPECIALISED = frozenset({"first_slice", "stride_plane"})
+COLUMNS = (4096, 1024, 1024)
 
 
 def builds() -> Iterator[Build]:
     for m_tile, tile in SHRINK.items():
-        constants: dict[str, Constant] = {
-            "NUM_SLICES": 3, "OWN_COLUMNS": (), "scaling_ptr": None,
-            "SPLIT_K": tile.splits, "BLOCK_T": m_tile,
-            "BLOCK_K": tile.block_k, "BLOCK_R": tile.block_r,
-        }  # fmt: skip
-        yield Build(
-            f"shrink {m_tile}", shrink_kernel, TYPES, UNSPECIALISED, constants,
-            tile.num_warps, tile.num_stages,
-        )  # fmt: skip
+        yield build_shrink(f"shrink {m_tile}", m_tile, tile)
     for m_tile, wide in EXPAND.items():
-        constants = {
-            "NUM_SLICES": 3, "OWN_COLUMNS": (4096, 1024, 1024), "NUM_TILES": 6144 // wide.block_n,
-            "SPLIT_K": SHRINK[m_tile].splits, "BLOCK_T": m_tile,
-            "BLOCK_N": wide.block_n, "BLOCK_R": wide.block_r,
-        }  # fmt: skip
-        yield Build(
-            f"expand {m_tile}", expand_kernel, TYPES, UNSPECIALISED, constants,
-            wide.num_warps, wide.num_stages,
-        )  # fmt: skip
+        yield build_expand(f"expand {m_tile}", m_tile, wide)
+    yield build_shrink("shrink 16 overlap", 16, SHRINK[16], overlap=True)
+    yield build_expand("expand 16 overlap", 16, EXPAND[16], overlap=True)
+
+
+def build_shrink(name: str, m_tile: int, tile: ShrinkTile, *, overlap: bool = False) -> Build:
+    constants: dict[str, Constant] = {
+        "NUM_SLICES": 3, "OWN_COLUMNS": (), "scaling_ptr": None,
+        "SPLIT_K": split_k(4096, m_tile), "SPLIT_STEP": SPLIT_STEP, "BLOCK_T": m_tile,
+        "BLOCK_K": tile.block_k, "BLOCK_R": tile.block_r, "OVERLAP": overlap,
+    }  # fmt: skip
+    options: dict[str, Constant] = {"maxnreg": tile.max_registers}
+    return Build(
+        name, shrink_kernel, TYPES, UNSPECIALISED, constants,
+        tile.num_warps, tile.num_stages, options, least=90 if overlap else 80,
+    )  # fmt: skip
+
+
+def build_expand(name: str, m_tile: int, tile: ExpandTile, *, overlap: bool = False) -> Build:
+    constants: dict[str, Constant] = {
+        "NUM_SLICES": 3, "OWN_COLUMNS": COLUMNS, "NUM_STRIPS": sum(COLUMNS) // tile.strip,
+        "SPLIT_K": split_k(4096, m_tile), "BLOCK_T": m_tile,
+        "BLOCK_N": tile.block_n, "STRIP": tile.strip, "NUM_STAGES": tile.num_stages,
+        "OVERLAP": overlap,
+    }  # fmt: skip
+    options: dict[str, Constant] = {"maxnreg": tile.max_registers, "launch_pdl": overlap}
+    return Build(
+        name, expand_kernel, TYPES, UNSPECIALISED, constants,
+        tile.num_warps, 1, options, least=90 if overlap else 80,
+    )  # fmt: skip

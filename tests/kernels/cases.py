@@ -26,7 +26,7 @@ MAX_RANK = 256
 QKV = Site(in_features=96, out_features=(80, 16, 32), first=1)
 OUT = Site(in_features=80, out_features=(96,), first=4)
 ODD = Site(in_features=67, out_features=(13, 1), first=5)
-WIDE = Site(in_features=1290, out_features=(150,), first=7)  # five splits of two steps
+WIDE = Site(in_features=1290, out_features=(150,), first=7)  # five splits of two steps, one of one
 NUM_SLICES = 8
 SITES = {"qkv": QKV, "o": OUT, "odd": ODD, "wide": WIDE}
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import triton
 
+from weft.kernels.tiles import EXPAND, SHRINK, ExpandTile, ShrinkTile
+
 from .ahead_of_time import Reports, all_builds, by_name, to_json
-from .build import Report, count_loads, count_products
+from .build import Report, count, count_loads
 from .builds_attention import LAYERS
 from .builds_rows import NARROW_LOADS, REGISTERS
 
 SHARED_LIMIT = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes per block
-
-
+SHARED_PER_SM = {80: 167_936, 90: 233_472, 100: 233_472}  # 1,024 of them per block are reserved
 RECORD = Path(__file__).with_name("resources.json")
 REGENERATE = "python -m tests.kernels.ahead_of_time 80 90 100 > tests/kernels/resources.json"
 
@@ -45,7 +46,9 @@ def reports(request: pytest.FixtureRequest) -> list[Report]:
 
 
 def test_every_kernel_and_tile_compiles_without_a_spill(reports: list[Report]) -> None:
-    assert [report["name"] for report in reports] == sorted(build.name for build in all_builds())
+    capability = reports[0]["capability"]
+    names = sorted(build.name for build in all_builds(capability))
+    assert [report["name"] for report in reports] == names
     assert len({report["name"] for report in reports}) == len(reports)
     for report in reports:
         assert report["stack"] == report["local"] == 0, f"spills: {report}"
@@ -63,7 +66,7 @@ def test_resources_are_the_recorded_ones(reports: list[Report]) -> None:
 
 
 def test_record_has_a_line_per_build_and_capability() -> None:
-    builds = [(build.name, at) for build in all_builds() for at in SHARED_LIMIT]
+    builds = [(build.name, at) for at in SHARED_LIMIT for build in all_builds(at)]
     record = read_record()
     assert [by_name(report) for report in record["reports"]] == sorted(builds)
     assert RECORD.read_text() == to_json(record["reports"], version=record["triton"])
@@ -95,7 +98,46 @@ def test_attention_copies_16_bytes_and_uses_the_products_of_its_capability(
 
 def test_products_are_counted_by_their_kind() -> None:
     ptx = "mma.sync.aligned.m16n8k16 {}; wgmma.mma_async.sync.aligned {}; mma.sync.aligned {};"
-    assert count_products(ptx) == {"mma.sync": 2, "wgmma.mma_async": 1}
+    found = count(r"mma\.sync|wgmma\.mma_async", ptx)
+    assert found == {"mma.sync": 2, "wgmma.mma_async": 1}
+
+
+def test_lora_ops_copy_weights_16_bytes_at_a_time(reports: list[Report]) -> None:
+    """Narrower ones: metadata and, in expand, the planes of v."""
+    named = {report["name"]: report for report in reports}
+    for m_tile in (16, 64):
+        report = named[f"shrink {m_tile}"]
+        assert report["overlaps"]["cp.async"] <= report["loads"]["16"], report
+    assert named["expand 16"]["overlaps"]["cp.async"] > 0
+
+
+def test_no_expand_feeds_a_pipelined_wgmma_from_registers(reports: list[Report]) -> None:
+    """ptxas < 13.3 miscompiles it: https://github.com/triton-lang/triton/issues/9433."""
+    for m_tile in EXPAND:
+        report = next(report for report in reports if report["name"] == f"expand {m_tile}")
+        warpgroups = "wgmma.mma_async" in report["products"]
+        assert warpgroups == (report["capability"] == 90 and m_tile > 16), report
+        assert not (warpgroups and "cp.async" in report["overlaps"]), report
+
+
+def test_overlapped_launches_wait_on_the_device(reports: list[Report]) -> None:
+    for report in reports:
+        overlapped = report["name"].endswith("overlap")
+        assert ("griddepcontrol" in report["overlaps"]) == overlapped, report
+
+
+def test_programs_of_a_persistent_grid_run_at_once(reports: list[Report]) -> None:
+    tiles: dict[str, ShrinkTile | ExpandTile]
+    tiles = {f"shrink {m_tile}": tile for m_tile, tile in SHRINK.items()}
+    tiles |= {f"expand {m_tile}": tile for m_tile, tile in EXPAND.items()}
+    for report in reports:
+        if report["name"] in tiles:
+            tile = tiles[report["name"]]
+            assert report["registers"] <= tile.max_registers, report
+            assert (
+                tile.programs_per_sm * (report["shared"] + 1024)
+                <= SHARED_PER_SM[report["capability"]]
+            ), report
 
 
 def test_loads_are_counted_by_their_width() -> None:
@@ -105,5 +147,7 @@ def test_loads_are_counted_by_their_width() -> None:
     ld.global.b16 { %rs1 }, [ %rd5 + 0 ];
     cp.async.cg.shared.global [ %r236 + 0 ], [ %rd26 + 0 ], 0x10, %r75;
     ld.shared.b32 %r1, [%r2];
+    cp.async.commit_group;
     """
     assert count_loads(ptx) == {"2": 1, "16": 3}
+    assert count(r"cp\.async(?=\.c[ag]\b)", ptx) == {"cp.async": 1}

@@ -7,6 +7,8 @@ import torch
 from weft.kernels import ALIGNMENT_BYTES, Arena, Site, group_rows
 
 from .cases import (
+    COMPILED_RUNS,
+    INTERPRETED_RUNS,
     LAWS,
     OUT,
     QKV,
@@ -21,6 +23,7 @@ from .cases import (
     by_add_lora,
     by_definition,
     compiled,
+    random_pairs,
     slots_by_law,
 )
 
@@ -235,6 +238,19 @@ def test_place_of_an_absent_slice_is_not_looked_at() -> None:
     arena.write_row(0, np.array([32, -1]), np.array([64, 7777]), np.array([4, 0], np.int32))
     assert arena.table.rank.tolist() == [[4, 0], [0, 0]]
     assert arena.table.rank_C.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("run", [INTERPRETED_RUNS[0], *COMPILED_RUNS])
+def test_lm_head_is_a_site_like_any(run: Run) -> None:
+    head = Site(in_features=16, out_features=(128_256,), first=0)
+    loader = Loader(run.dtype, num_elements=400_000, num_slots=1, device=run.device)
+    loader.load(0, {head: random_pairs(head, (3,), seed=0)})
+    segments = run.group(np.array([-1, 0], np.int32))
+    got, want = torch.zeros(2, 2, 128_256, dtype=run.dtype, device=run.device)
+    x_TK = run.random(2, 16)
+    run.add_lora(got, x_TK, segments, loader.arena, head)
+    by_definition(want, x_TK, segments, loader.arena, head)
+    assert_near("y", got, want, tolerance=run.tolerance)
 
 
 @pytest.mark.gpu

@@ -13,9 +13,11 @@ from .cases import (
     QKV,
     SITES,
     TRITON_RUNS,
+    Loader,
     Run,
     assert_near,
     loaded_arena,
+    random_pairs,
     slots_by_law,
 )
 
@@ -64,6 +66,23 @@ def test_slices_sum_up_in_the_input_through_the_other_half(run: Run, law: str, s
         assert_near(name, got, want, tolerance=run.tolerance)
         untouched = torch.from_numpy(slots_by_law(law, 18) < 0)
         assert torch.equal(got[untouched], start[untouched])
+
+
+@pytest.mark.parametrize("run", TRITON_RUNS)
+def test_every_rank_class_covers_wide_slices(run: Run) -> None:
+    """Slices of two strips and more, which end within a strip, and within a tile of it."""
+    site = Site(in_features=8, out_features=(1030, 520), first=0)
+    ranks = [(3, 16), (17, 32), (40, 1)]
+    loader = Loader(run.dtype, num_elements=180_000, num_slots=3, device=run.device)
+    for slot, own in enumerate(ranks):
+        loader.load(slot, {site: random_pairs(site, own, seed=slot)})
+    segments = run.group(np.array([0, 1, 2, 0], np.int32))
+    v = torch.randn(17, 4, 2 * MAX_RANK, generator=torch.Generator().manual_seed(0)).to(run.device)
+    got, want = torch.zeros(2, 4, 1550, dtype=run.dtype, device=run.device)
+    data, table = loader.arena.data, loader.arena.table
+    expand(got, v, segments, arena=data, table=table, site=site)
+    reference.expand(want, v, segments, arena=data, table=table, site=site)
+    assert_near("y", got, want, tolerance=run.tolerance)
 
 
 @pytest.mark.parametrize("run", TRITON_RUNS)
