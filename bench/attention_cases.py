@@ -91,8 +91,6 @@ def make_attention_case(
         "batch": cell.batch,
         "context": cell.context,
         "new": cell.num_new,
-        "bytes": work.num_bytes,
-        "flops": work.flops,
     }
     makers = {OURS: partial(make, ours), SDPA: partial(make, inputs.sdpa)}
     return Case(str(cell), parameters, TOLERANCE[dtype], makers)

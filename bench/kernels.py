@@ -12,14 +12,16 @@ from .attention_cases import attention_cells, make_attention_case
 from .backward_cases import DX, backward_cells, make_backward_case
 from .ceilings import measure_ceilings, measure_gpu_ceilings
 from .floors import Ceilings
+from .fused_cases import BASE_AND_LORA, case_name, fused_cells, make_fused_case
 from .kernel_goals import judge_kernels
 from .kernel_options import KernelOptions
 from .lora_case import LORA, make_lora_case
 from .lora_cells import core_cells, full_cells, small_cells
 from .lora_contender import LoraContender
 from .machine import Source, find_hardware, find_versions, load_average
+from .metadata_cases import METADATA, make_metadata_case, metadata_batches
 from .record import Check, Conditions, Record
-from .row_cases import RowCases, row_shapes
+from .row_cases import GROUPS, RowCases, row_shapes
 from .stopwatch import Stopwatch
 from .trials import FAILED, OURS, WRONG, Case, Outcome, run_case
 from .weft_lora import WeftLora
@@ -100,7 +102,7 @@ def plan_cases(options: KernelOptions) -> list[Planned]:
     """The cases of this slice; a slice has some of every op and site."""
     planned = [
         case
-        for cases in (_lora_cases, _attention_cases, _row_cases, _backward_cases)
+        for cases in (_attention_cases, _row_cases, _backward_cases, _fused_cases, _lora_cases)
         for case in cases(options)
         if case.op in (options.ops or [case.op])
     ]
@@ -116,6 +118,16 @@ def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
         ):
             make = partial(make_lora_case, cell, contenders, **_target(options))
             yield Planned(LORA, str(cell), make)
+
+
+def _fused_cases(options: KernelOptions) -> Iterator[Planned]:
+    small = options.grid == "small"
+    for cell in fused_cells(small=small):
+        make = partial(make_fused_case, cell, **_target(options))
+        yield Planned(BASE_AND_LORA, case_name(cell), make)
+    for batch in metadata_batches(small=small):
+        make = partial(make_metadata_case, batch, **_target(options))
+        yield Planned(METADATA, f"{METADATA} {batch}", make)
 
 
 def _attention_cases(options: KernelOptions) -> Iterator[Planned]:
@@ -134,7 +146,7 @@ def _row_cases(options: KernelOptions) -> Iterator[Planned]:
     for shape in row_shapes(small=options.grid == "small"):
         cases = RowCases(shape, **_target(options))
         for op, make in cases.makers().items():
-            yield Planned(op, cases.name(op), make)
+            yield Planned(GROUPS.get(op, op), cases.name(op), make)
 
 
 class _Target(TypedDict):

@@ -21,6 +21,8 @@ from .trials import OURS, TOLERANCE, Case, Run, Trial, relative_error, trial_of
 TORCH = "torch"
 EPS = 1e-5
 BLOCK_TOKENS = 16
+GROUPS = {"add_rmsnorm": "rmsnorm"}
+"""Forms of one op."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class RowCases:
         return self._made(op, makers)
 
     def _made(self, op: str, makers: Mapping[str, Callable[[], Trial]]) -> Case:
-        parameters: dict[str, Value] = {"op": op, "rows": self._shape.num_rows}
+        parameters: dict[str, Value] = {"op": GROUPS.get(op, op), "rows": self._shape.num_rows}
         return Case(self.name(op), parameters, TOLERANCE[self._dtype], makers)
 
 

@@ -9,13 +9,13 @@ WIDTH = 760
 LABEL = 190
 ROW = 22
 STYLE = """
-svg { background: #fff; color: #222; font: 12px sans-serif }
+svg { color: #222; font: 12px sans-serif } .paper { fill: #fff }
 text { fill: currentColor } line { stroke: currentColor } .grid { stroke-opacity: .15 }
 .c0 { fill: #1f6fb4; stroke: #1f6fb4 } .c1 { fill: #d9730d; stroke: #d9730d }
 .c2 { fill: #2e8b57; stroke: #2e8b57 } .c3 { fill: #b03a7a; stroke: #b03a7a }
 .c4 { fill: #8a6d1d; stroke: #8a6d1d } .c5 { fill: #6a5acd; stroke: #6a5acd }
 .c6 { fill: #777; stroke: #777 } .c7 { fill: #c0392b; stroke: #c0392b }
-@media (prefers-color-scheme: dark) { svg { background: #14171a; color: #ddd } }
+@media (prefers-color-scheme: dark) { svg { color: #ddd } .paper { fill: #14171a } }
 """
 NUM_COLOURS = 8
 
@@ -109,7 +109,7 @@ def draw_points(
         high = min(10.0**x_high, 10.0**y_high / factor)
         parts.append(_line(x(low), y(low * factor), x(high), y(high * factor)))
         parts.append(_text(x(high) + 4, y(high * factor) + 4, f"x{factor:g}"))
-    for i, (name, own) in enumerate(series.items()):
+    for i, (name, own) in reversed(list(enumerate(series.items()))):  # the first lies on top
         parts.append(_key(right + 40, top + 10 + ROW * i, i, name))
         parts += [_dot(x(point.x), y(point.y), i, f"{name}: {point.label}") for point in own]
     return _page(bottom + 50, parts)
@@ -123,7 +123,8 @@ def _page(height: float, parts: Iterable[str]) -> str:
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" '
-        f'width="{WIDTH}" height="{height:g}">\n<style>{STYLE}</style>\n{body}\n</svg>\n'
+        f'width="{WIDTH}" height="{height:g}">\n<style>{STYLE}</style>\n'
+        f'<path class="paper" d="M0 0H{WIDTH}V{height:g}H0Z"/>\n{body}\n</svg>\n'
     )
 
 

@@ -42,11 +42,11 @@ def is_of_kernels(record: Record) -> bool:
 
 def _conditions(record: Record) -> Iterator[str]:
     conditions = record.conditions
-    yield ", ".join(f"{name} {value}" for name, value in record.parameters.items())
     source, ceilings = conditions.source, conditions.ceilings
     yield f"commit {source.commit} ({source.tree}), seed {conditions.seed}, {conditions.started:%F}"
-    yield _hardware(conditions)
-    yield ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
+    yield ", ".join(f"{name} {value}" for name, value in record.parameters.items())
+    versions = (f"{name} {version}" for name, version in conditions.versions.items())
+    yield "; ".join([_hardware(conditions), ", ".join(versions)])
     flags = ceilings.flags() if "gpu" in conditions.hardware else []
     yield "; ".join([_ceilings(ceilings), *flags])
     if record.num_left:

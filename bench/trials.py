@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import fmean, median
 from typing import NamedTuple
@@ -44,6 +44,7 @@ class Trial:
             definition, as `relative_error` does.
         work: What it cannot avoid; None where no floor is stated.
         num_launches: Kernels of ours; None where nobody counted them.
+        eager: What is timed without a graph; None = `run`.
     """
 
     run: Run
@@ -51,6 +52,7 @@ class Trial:
     error_of: Callable[[Run], float]
     work: Work | None = None
     num_launches: int | None = None
+    eager: Run | None = None
 
 
 class Kept:
@@ -144,6 +146,10 @@ class _Ready(NamedTuple):
     replay: Run
     error: float
 
+    @property
+    def eager(self) -> Run:
+        return self.trial.eager or self.trial.run
+
 
 def _prepare(trial: Trial, stopwatch: Stopwatch | None) -> _Ready:
     """Run once as it is, and once as it is timed."""
@@ -169,7 +175,7 @@ def _time(
 ) -> None:
     def visits(sample: Sampler, num: int, *, replayed: bool) -> dict[str, Callable[[], Samples]]:
         return {
-            name: partial(sample, own.replay if replayed else own.trial.run, own.trial.reset, num)
+            name: partial(sample, own.replay if replayed else own.eager, own.trial.reset, num)
             for name, own in ready.items()
         }
 
@@ -196,7 +202,7 @@ def _cell(
         samples,
         floor=None if work is None else 1e6 * work.floor_s(ceilings),
         case=case.name,
-        parameters=case.parameters,
+        parameters={**case.parameters, **({} if work is None else asdict(work))},
         launch_floor=None if launches is None else ceilings.launches_us[launches - 1],
         error=own.error,
     )

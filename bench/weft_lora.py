@@ -16,6 +16,11 @@ DECODE_TILE = 16
 PREFILL_TILE = 64
 
 
+def tile_of(*, has_prefill: bool) -> int:
+    """Rows of a work item, as the engine chooses them."""
+    return PREFILL_TILE if has_prefill else DECODE_TILE
+
+
 @dataclass(frozen=True, slots=True)
 class WeftLora:
     """Two launches, sized for the capacity; what the step holds is read on the device."""
@@ -84,7 +89,7 @@ def load_arena(inputs: LoraInputs) -> LoadedSite:
         arena.write_row(slot, a_at_J, b_at_J, np.full(num_slices, rank, np.int32))
     segments = group_rows(
         inputs.slot_T,
-        m_tile=PREFILL_TILE if inputs.has_prefill else DECODE_TILE,
+        m_tile=tile_of(has_prefill=inputs.has_prefill),
         capacity=capacity,
         rank_C=arena.table.rank_C,
     )

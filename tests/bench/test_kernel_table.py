@@ -1,6 +1,9 @@
 """What the kernel suite shows of its cases."""
 
+import pytest
+
 from weft.bench.kernel_table import list_cases, summarise_kernels
+from weft.bench.record import Value
 
 from .kernel_records import SIDE_BY_SIDE, cell, kernel_record
 
@@ -12,12 +15,27 @@ def row(lines: list[str], name: str) -> list[str]:
 
 def test_summary_has_a_row_per_site_with_mean_and_worst() -> None:
     found = row(summarise_kernels(SIDE_BY_SIDE), "lora qkv")
-    assert found == ["lora qkv", "2", "4.00", "8.00", "qkv r64 8 distinct", "8.00"]
+    assert found == ["lora qkv", "2", "4.00", "8.00", "qkv r64 8 distinct", "", "1.73"]
 
 
 def test_other_ops_have_a_row_each() -> None:
     record = kernel_record([cell("rmsnorm 32", 6.0, parameters={"op": "rmsnorm"})])
     assert row(summarise_kernels(record), "rmsnorm")[:3] == ["rmsnorm", "1", "1.50"]
+
+
+def test_launches_are_shown_where_they_outweigh_the_floor() -> None:
+    record = kernel_record([cell("o a", 6.0, floor=1.0), cell("o b", 90.0, floor=9.0)])
+    assert row(summarise_kernels(record), "lora o")[-2:] == ["3.00", ""]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "flops", "rate"),
+    [(43e9, 1e9, "4,300 GB/s"), (1e6, 6.5e12, "650 TFLOP/s")],
+)
+def test_rate_is_of_what_bounds_the_case(num_bytes: float, flops: float, rate: str) -> None:
+    parameters: dict[str, Value] = {"op": "any", "num_bytes": num_bytes, "flops": flops}
+    record = kernel_record([cell("any 1", 10_000.0, parameters=parameters)])
+    assert rate in row(list_cases(record), "any 1")
 
 
 def test_summary_ends_with_every_contender() -> None:

@@ -31,11 +31,11 @@ def test_bars_are_as_long_as_their_values() -> None:
     assert [x for x, _, _ in ticks] == [WIDTH - 70]
 
 
-def test_points_lie_by_the_logarithm() -> None:
+def test_points_lie_by_the_logarithm_and_the_first_series_on_top() -> None:
     series = {"a": [Point(1, 10, "first"), Point(10, 100, "last")], "b": [Point(1, 100, "other")]}
     svg = draw_points("t", "floor, µs", "time, µs", series, factors=(1, 2))
     places = numbers(svg, "circle", "cx", "cy", "r")
-    first, last, other = [(x, y) for x, y, radius in places if radius == 3]
+    other, first, last = [(x, y) for x, y, radius in places if radius == 3]
     assert first[0] < last[0]
     assert other == (first[0], last[1])
     assert first[1] > last[1]

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,7 +60,8 @@ def test_floors_come_from_the_work_and_the_launches() -> None:
     cell = run(FakeStopwatch(), weft=lambda: trial(0.05)).cells[0]
     assert cell.floor == pytest.approx(3)
     assert cell.launch_floor == 2.5
-    assert (cell.error, cell.case, cell.parameters) == (0.05, "case", {"op": "any"})
+    assert (cell.error, cell.case, cell.parameters["op"]) == (0.05, "case", "any")
+    assert (cell.parameters["num_bytes"], cell.parameters["flops"]) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,11 @@ def test_error_is_relative_and_no_nan_passes() -> None:
     assert relative_error(wanted * 1.1, wanted) == pytest.approx(0.1)
     assert relative_error(torch.tensor([0.0, 0.5]), torch.zeros(2)) == 0.5
     assert relative_error(torch.tensor([3.0, math.nan]), wanted) == math.inf
+
+
+def test_eager_run_may_be_more_than_what_is_captured() -> None:
+    runs: list[str] = []
+    more = replace(trial(), run=lambda: runs.append("captured"), eager=lambda: runs.append("eager"))
+    run(FakeStopwatch(), weft=lambda: more)
+    assert runs.count("eager") == 2
+    assert runs.count("captured") == 8
