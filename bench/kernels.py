@@ -23,6 +23,7 @@ from .metadata_cases import METADATA, make_metadata_case, metadata_batches
 from .record import Check, Conditions, Record
 from .row_cases import GROUPS, RowCases, row_shapes
 from .stopwatch import Stopwatch
+from .tile_cases import TILES, make_tile_case, tile_cells
 from .trials import FAILED, OURS, WRONG, Case, Outcome, run_case
 from .weft_lora import WeftLora
 
@@ -99,12 +100,19 @@ def run_kernel_suite(
 
 
 def plan_cases(options: KernelOptions) -> list[Planned]:
-    """The cases of this slice; a slice has some of every op and site."""
+    """The cases of this slice, which has some of every op and site; tiles only if asked for."""
     planned = [
         case
-        for cases in (_attention_cases, _row_cases, _backward_cases, _fused_cases, _lora_cases)
+        for cases in (
+            _attention_cases,
+            _row_cases,
+            _backward_cases,
+            _fused_cases,
+            _tile_cases,
+            _lora_cases,
+        )
         for case in cases(options)
-        if case.op in (options.ops or [case.op])
+        if case.op in (options.ops or {case.op} - {TILES})
     ]
     own = planned[options.part.first - 1 :: options.part.num]
     return [case for case in own if case.name not in options.done]
@@ -128,6 +136,12 @@ def _fused_cases(options: KernelOptions) -> Iterator[Planned]:
     for batch in metadata_batches(small=small):
         make = partial(make_metadata_case, batch, **_target(options))
         yield Planned(METADATA, f"{METADATA} {batch}", make)
+
+
+def _tile_cases(options: KernelOptions) -> Iterator[Planned]:
+    for cell in tile_cells(small=options.grid == "small"):
+        make = partial(make_tile_case, cell, **_target(options))
+        yield Planned(TILES, f"{TILES} {cell}", make)
 
 
 def _attention_cases(options: KernelOptions) -> Iterator[Planned]:
@@ -166,7 +180,7 @@ def _target(options: KernelOptions) -> _Target:
 
 def lora_contenders() -> list[LoraContender]:
     """Ours first, then everyone else's."""
-    return [WeftLora()]
+    return [WeftLora(), WeftLora(f"{OURS} overlap", overlap=True)]
 
 
 def run_cases(

@@ -10,7 +10,8 @@ from .floors import linear_work
 from .lora_cells import LoraCell
 from .lora_contender import LoraContender, LoraInputs, define_delta, draw_inputs
 from .record import Value
-from .trials import OURS, TOLERANCE, Case, Run, Trial, relative_error
+from .trials import TOLERANCE, Case, Run, Trial, relative_error
+from .weft_lora import WeftLora
 
 LORA = "lora"
 BASE_GEMM = "base gemm"
@@ -32,13 +33,12 @@ def make_lora_case(
 
     def make(contender: LoraContender) -> Trial:
         add_delta = contender.prepare(inputs)
-        is_ours = contender.name == OURS
         return Trial(
             run=partial(add_delta, board.y_TN),
             reset=board.reset,
             error_of=board.error_of,
             work=work,
-            num_launches=NUM_LAUNCHES if is_ours else None,
+            num_launches=NUM_LAUNCHES if isinstance(contender, WeftLora) else None,
         )
 
     def make_gemm() -> Trial:

@@ -3,13 +3,17 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from weft.kernels import ALIGNMENT_BYTES, Arena, Half, Segments, Site, group_rows
 from weft.kernels.expand import expand
 from weft.kernels.shrink import shrink
+from weft.kernels.tiles import ExpandTile, ShrinkTile
 
+from .errors import NotApplicable
 from .lora_contender import AddDelta, LoraInputs
+from .trials import OURS
 
 CAPACITY = 256
 DECODE_TILE = 16
@@ -23,18 +27,33 @@ def tile_of(*, has_prefill: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WeftLora:
-    """Two launches, sized for the capacity; what the step holds is read on the device."""
+    """Two launches, sized for the capacity; what the step holds is read on the device.
 
-    name: str = "weft"
+    Attributes:
+        overlap: expand begins before shrink ends (sm_90 and later).
+        shrink_tile: None = the one in use, as for expand_tile.
+    """
+
+    name: str = OURS
+    overlap: bool = False
+    shrink_tile: ShrinkTile | None = None
+    expand_tile: ExpandTile | None = None
 
     def prepare(self, inputs: LoraInputs) -> AddDelta:
+        if self.overlap and not can_overlap(inputs.x_TK.device):
+            raise NotApplicable("launches overlap from sm_90 on")
         loaded = load_arena(inputs)
 
         def add_delta(y_TN: Tensor) -> None:
-            v = loaded.shrink(inputs.x_TK)
-            loaded.expand(y_TN, v)
+            v = loaded.shrink(inputs.x_TK, tile=self.shrink_tile, overlap=self.overlap)
+            loaded.expand(y_TN, v, tile=self.expand_tile, overlap=self.overlap)
 
         return add_delta
+
+
+def can_overlap(device: torch.device) -> bool:
+    """Whether a launch can begin before the one that precedes it ends."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +64,14 @@ class LoadedSite:
     site: Site
     segments: Segments
 
-    def shrink(self, x_TK: Tensor, half: Half = Half.A) -> Tensor:
+    def shrink(
+        self,
+        x_TK: Tensor,
+        half: Half = Half.A,
+        *,
+        tile: ShrinkTile | None = None,
+        overlap: bool = False,
+    ) -> Tensor:
         return shrink(
             x_TK,
             self.segments,
@@ -53,9 +79,19 @@ class LoadedSite:
             table=self.arena.table,
             site=self.site,
             half=half,
+            tile=tile,
+            overlap=overlap,
         )
 
-    def expand(self, y_TN: Tensor, v: Tensor, half: Half = Half.B) -> None:
+    def expand(
+        self,
+        y_TN: Tensor,
+        v: Tensor,
+        half: Half = Half.B,
+        *,
+        tile: ExpandTile | None = None,
+        overlap: bool = False,
+    ) -> None:
         expand(
             y_TN,
             v,
@@ -64,6 +100,8 @@ class LoadedSite:
             table=self.arena.table,
             site=self.site,
             half=half,
+            tile=tile,
+            overlap=overlap,
         )
 
 

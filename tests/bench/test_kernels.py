@@ -69,6 +69,11 @@ def test_slices_are_the_whole_in_parts() -> None:
         assert {name.split()[0] for name in part} >= {"qkv", "o", "gate_up", "down", "p1"}
 
 
+def test_tiles_run_only_if_asked_for() -> None:
+    assert not any(name.startswith("tiles") for name in names(CORE))
+    assert len(names(replace(CORE, ops=["tiles"]))) == 6
+
+
 def test_options_choose_cells() -> None:
     chosen = names(replace(CORE, sites=["p1"], ranks=["mixed"], ops=["lora"]))
     assert len(chosen) == 18

@@ -9,8 +9,9 @@ from torch import Tensor
 from weft.bench.floors import Ceilings, linear_work
 from weft.bench.lora_case import BASE_GEMM, make_lora_case
 from weft.bench.lora_cells import Batch, LoraCell
-from weft.bench.lora_contender import AddDelta, LoraInputs, define_delta
+from weft.bench.lora_contender import AddDelta, LoraContender, LoraInputs, define_delta
 from weft.bench.trials import Case, run_case
+from weft.bench.weft_lora import WeftLora
 
 CELL = LoraCell("small_down", (4,), Batch(6, base_share=0.5))
 CPU = torch.device("cpu")
@@ -35,12 +36,12 @@ class ByDefinition:
         return add
 
 
-def make(*contenders: ByDefinition) -> Case:
+def make(*contenders: LoraContender) -> Case:
     return make_lora_case(CELL, contenders, seed=1, device=CPU, dtype=torch.float32)
 
 
 def test_case_tells_the_cell_and_its_work() -> None:
-    case = make(ByDefinition(), ByDefinition("peer"))
+    case = make(WeftLora(), ByDefinition("peer"))
     assert case.name == "small_down r4 6 distinct 50% base"
     assert case.parameters["distinct"] == 3
     assert case.parameters["is_core"] is False

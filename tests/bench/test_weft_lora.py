@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from weft.bench.errors import NotApplicable
 from weft.bench.lora_cells import SITES, Batch, LoraCell
 from weft.bench.lora_contender import LoraInputs, define_delta, draw_inputs
 from weft.bench.trials import relative_error
@@ -50,3 +51,8 @@ def test_prefill_may_exceed_the_capacity_of_decode() -> None:
 def test_site_of_the_cell_stands_alone_in_its_table() -> None:
     loaded = load_arena(draw(Batch(1), site="small_down"))
     assert loaded.arena.table.num_slices == len(SITES["small_down"].out_features)
+
+
+def test_launches_that_overlap_need_sm_90() -> None:
+    with pytest.raises(NotApplicable, match="from sm_90 on"):
+        WeftLora(overlap=True).prepare(draw(Batch(1)))
