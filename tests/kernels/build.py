@@ -13,6 +13,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from .sass import disassemble, overwritten_operands
+
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 Constant = int | float | str | tuple[int, ...] | None
 
@@ -45,7 +47,7 @@ class Report(TypedDict):
 
     `loads` counts the loads and copies from global memory by their width in bytes, `products` the
     instructions of the tensor cores by their kind, `overlaps` those that let copies or launches run
-    beside others.
+    beside others, `overwritten` the writes to registers that a wgmma may still read.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Report(TypedDict):
     loads: dict[str, int]
     products: dict[str, int]
     overlaps: dict[str, int]
+    overwritten: int
 
 
 def compile_build(build: Build, capability: int) -> Report:
@@ -87,6 +90,7 @@ def compile_build(build: Build, capability: int) -> Report:
         loads=count_loads(binary.asm["ptx"]),
         products=count(r"mma\.sync|wgmma\.mma_async|tcgen05\.mma", binary.asm["ptx"]),
         overlaps=count(r"cp\.async(?=\.c[ag]\b)|griddepcontrol", binary.asm["ptx"]),
+        overwritten=len(overwritten_operands(disassemble(binary.asm["cubin"]))),
     )
 
 

@@ -52,6 +52,7 @@ def test_every_kernel_and_tile_compiles_without_a_spill(reports: list[Report]) -
     assert len({report["name"] for report in reports}) == len(reports)
     for report in reports:
         assert report["stack"] == report["local"] == 0, f"spills: {report}"
+        assert report["overwritten"] == 0, f"ptxas lost an operand: {report}"
         assert report["shared"] <= SHARED_LIMIT[report["capability"]], report
         assert 0 < report["registers"] <= 255, report
 
@@ -92,7 +93,7 @@ def test_attention_copies_16_bytes_and_uses_the_products_of_its_capability(
         prefill = report["name"].startswith("attention_prefill")
         assert set(report["products"]) == {wide if prefill else "mma.sync"}, report
         assert report["loads"]["16"] >= 40, report
-        assert report["loads"]["4"] <= 26, report
+        assert report["loads"]["4"] <= 96, report
         assert report["loads"].get("2", 0) <= 8, report
 
 
