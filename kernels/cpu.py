@@ -2,9 +2,7 @@
 
 Nothing is stacked, packed or copied, so a set of adapters that was never seen together costs what
 any other costs, and a row's bits do not depend on the rest of its batch. numba compiles the loops.
-
-A tile is four rows of one segment and four ranks of its adapter; a shorter one repeats its last
-row, or rank, and drops the result. Threads share the tiles evenly, each a contiguous run of them.
+Threads share the tiles of a step evenly, each a contiguous run of them.
 """
 
 from functools import cache
@@ -15,10 +13,11 @@ import torch
 from numba import carray, njit
 from torch import Tensor
 
+from .cpu_tiles import add_tile, four, fours, project, times
 from .segments import Segments
-from .simd import LANES, STORED, add, fma, load, load_part, splat, store, store_part, total, zeros
+from .simd import STORED
 from .table import OffsetTable, Site
-from .threads import barrier, compile_loop, pointer, run_loop, thread_num
+from .threads import barrier, compile_loop, pointer, run_loop, share, thread_num
 
 COLUMNS = 512  # of a unit of expand: 1 KiB runs of y and B, a B that stays in the L2 cache
 
@@ -118,20 +117,20 @@ def _shrink(
     num_tiles = 0
     for s in range(len(slot)):
         for j in range(first, first + num_slices):
-            num_tiles += _fours(indptr[s + 1] - indptr[s]) * _fours(rank[slot[s], j])
-    begin, end = _share(i_thread, num_threads, num_tiles)
+            num_tiles += fours(indptr[s + 1] - indptr[s]) * fours(rank[slot[s], j])
+    begin, end = share(i_thread, num_threads, num_tiles)
     tile = 0
     for s in range(len(slot)):
         last_row = indptr[s + 1] - 1
         for i in range(indptr[s], indptr[s + 1], 4):
-            x_at = _starts(order, _four(i, last_row), K, 0)
+            x_at = _starts(order, four(i, last_row), K, 0)
             column = 0
             for j in range(first, first + num_slices):
                 last_rank = rank[slot[s], j] - 1
                 for r in range(0, last_rank + 1, 4):
                     if begin <= tile < end:
-                        a_from = _times(_four(r, last_rank), K, a_at[slot[s], j])
-                        dots = _project(x, x_at, arena, a_from, K)
+                        a_from = times(four(r, last_rank), K, a_at[slot[s], j])
+                        dots = project(x, x_at, arena, a_from, K)
                         for q in range(min(4, last_rank + 1 - r)):
                             for t in range(min(4, last_row + 1 - i)):
                                 v[i + t, column + r + q] = dots[q][t]
@@ -147,8 +146,8 @@ def _expand(i_thread, num_threads, y_TN, arena, order, slot, indptr, b_at, rank,
     cost = 0
     for s in range(len(slot)):
         for j in range(len(widths)):
-            cost += _fours(indptr[s + 1] - indptr[s]) * rank[slot[s], first + j] * widths[j]
-    begin, end = _share(i_thread, num_threads, cost)
+            cost += fours(indptr[s + 1] - indptr[s]) * rank[slot[s], first + j] * widths[j]
+    begin, end = share(i_thread, num_threads, cost)
     at = 0
     for s in range(len(slot)):
         last_row = indptr[s + 1] - 1
@@ -160,139 +159,17 @@ def _expand(i_thread, num_threads, y_TN, arena, order, slot, indptr, b_at, rank,
                 width = min(COLUMNS, widths[j] - n)
                 if num_ranks > 0 and begin <= at < end:
                     for i in range(indptr[s], last_row + 1, 4):
-                        rows = _four(i, last_row)
-                        _add_tile(
+                        rows = four(i, last_row)
+                        add_tile(
                             y, _starts(order, rows, N, y_column + n), min(4, last_row + 1 - i),
                             width, arena, b_from + n, widths[j], num_ranks, v, rows, column,
                         )  # fmt: skip
-                at += _fours(indptr[s + 1] - indptr[s]) * num_ranks * width
+                at += fours(indptr[s + 1] - indptr[s]) * num_ranks * width
             column += num_ranks
             y_column += widths[j]
-
-
-@njit(nogil=True, inline="never")
-def _project(x, x_at, a, a_from, K):
-    """Sixteen dot products: of four rows of x, which start at `x_at`, with four ranks of A."""
-    d0, d1, d2, d3 = _zeros(), _zeros(), _zeros(), _zeros()
-    whole = K // LANES * LANES
-    for k in range(0, whole, LANES):
-        b_x = _load(x, x_at, k)
-        d0 = _fma(load(a, a_from[0] + k), b_x, d0)
-        d1 = _fma(load(a, a_from[1] + k), b_x, d1)
-        d2 = _fma(load(a, a_from[2] + k), b_x, d2)
-        d3 = _fma(load(a, a_from[3] + k), b_x, d3)
-    if whole < K:
-        rest = K - whole
-        b_x = _load_part(x, x_at, whole, rest)
-        d0 = _fma(load_part(a, a_from[0] + whole, rest), b_x, d0)
-        d1 = _fma(load_part(a, a_from[1] + whole, rest), b_x, d1)
-        d2 = _fma(load_part(a, a_from[2] + whole, rest), b_x, d2)
-        d3 = _fma(load_part(a, a_from[3] + whole, rest), b_x, d3)
-    return _totals(d0), _totals(d1), _totals(d2), _totals(d3)
-
-
-@njit(nogil=True, inline="never")
-def _add_tile(y, y_at, num_rows, width, b, b_from, stride, num_ranks, v, rows, column):
-    """Add v B to `width` columns of up to four rows of y, which start at `y_at`."""
-    whole = width // (4 * LANES) * 4 * LANES
-    for n in range(0, whole, 4 * LANES):
-        y0, y1, y2, y3 = _zeros(), _zeros(), _zeros(), _zeros()
-        for r in range(num_ranks):
-            at = b_from + r * stride + n
-            b_b = (
-                load(b, at),
-                load(b, at + LANES),
-                load(b, at + 2 * LANES),
-                load(b, at + 3 * LANES),
-            )
-            y0 = _fma(splat(v[rows[0], column + r]), b_b, y0)
-            y1 = _fma(splat(v[rows[1], column + r]), b_b, y1)
-            y2 = _fma(splat(v[rows[2], column + r]), b_b, y2)
-            y3 = _fma(splat(v[rows[3], column + r]), b_b, y3)
-        _add_to(y, y_at[0] + n, y0)
-        if num_rows > 1:
-            _add_to(y, y_at[1] + n, y1)
-        if num_rows > 2:
-            _add_to(y, y_at[2] + n, y2)
-        if num_rows > 3:
-            _add_to(y, y_at[3] + n, y3)
-    for n in range(whole, width, LANES):
-        rest = min(LANES, width - n)
-        for t in range(num_rows):
-            b_y = load_part(y, y_at[t] + n, rest)
-            b_sum = zeros()
-            for r in range(num_ranks):
-                b_b = load_part(b, b_from + r * stride + n, rest)
-                b_sum = fma(splat(v[rows[t], column + r]), b_b, b_sum)
-            store_part(y, y_at[t] + n, add(b_y, b_sum), rest)
-
-
-@njit(nogil=True)
-def _zeros():
-    return zeros(), zeros(), zeros(), zeros()
-
-
-@njit(nogil=True)
-def _load(x, at, k):
-    return load(x, at[0] + k), load(x, at[1] + k), load(x, at[2] + k), load(x, at[3] + k)
-
-
-@njit(nogil=True)
-def _load_part(x, at, k, count):
-    return (
-        load_part(x, at[0] + k, count),
-        load_part(x, at[1] + k, count),
-        load_part(x, at[2] + k, count),
-        load_part(x, at[3] + k, count),
-    )
-
-
-@njit(nogil=True)
-def _fma(a, b, c):
-    return fma(a, b[0], c[0]), fma(a, b[1], c[1]), fma(a, b[2], c[2]), fma(a, b[3], c[3])
-
-
-@njit(nogil=True)
-def _totals(d):
-    return total(d[0]), total(d[1]), total(d[2]), total(d[3])
-
-
-@njit(nogil=True)
-def _add_to(y, at, d):
-    store(y, at, add(load(y, at), d[0]))
-    store(y, at + LANES, add(load(y, at + LANES), d[1]))
-    store(y, at + 2 * LANES, add(load(y, at + 2 * LANES), d[2]))
-    store(y, at + 3 * LANES, add(load(y, at + 3 * LANES), d[3]))
-
-
-@njit(nogil=True)
-def _four(first, last):
-    """`first` and the three after it, none beyond `last`."""
-    return first, min(first + 1, last), min(first + 2, last), min(first + 3, last)
 
 
 @njit(nogil=True)
 def _starts(order, rows, stride, begin):
     """Where the rows start that stand at these places of the order."""
-    return _times((order[rows[0]], order[rows[1]], order[rows[2]], order[rows[3]]), stride, begin)
-
-
-@njit(nogil=True)
-def _times(indices, stride, begin):
-    """Where four rows of `stride` elements start, in int64."""
-    return (
-        begin + np.int64(indices[0]) * stride,
-        begin + np.int64(indices[1]) * stride,
-        begin + np.int64(indices[2]) * stride,
-        begin + np.int64(indices[3]) * stride,
-    )
-
-
-@njit(nogil=True)
-def _fours(count):
-    return (count + 3) // 4
-
-
-@njit(nogil=True)
-def _share(i_thread, num_threads, cost):
-    return cost * i_thread // num_threads, cost * (i_thread + 1) // num_threads
+    return times((order[rows[0]], order[rows[1]], order[rows[2]], order[rows[3]]), stride, begin)

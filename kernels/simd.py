@@ -11,7 +11,7 @@ from typing import Any
 import llvmlite.ir as ir
 import numpy as np
 import torch
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
@@ -28,6 +28,9 @@ STORED = {torch.float32: np.float32, torch.float16: np.int16, torch.bfloat16: np
 
 KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS}
 NAMES = {FLOATS: "v16f32", HALVES: "v16f16", SHORTS: "v16i16"}
+
+LOG2_E = np.float32(1.44269504)
+LN_2 = (np.float32(0.693359375), np.float32(-2.12194440e-4))  # the first is exact in 10 bits
 
 Builder = Any  # llvmlite ships no types
 Codegen = Callable[[Any, Builder, Any, Any], Any]
@@ -137,22 +140,90 @@ def add(_context: Any, _a: Any, _b: Any) -> tuple[Any, Codegen]:
 
 
 @intrinsic
+def multiply(_context: Any, _a: Any, _b: Any) -> tuple[Any, Codegen]:
+    """a * b."""
+    return VECTOR(VECTOR, VECTOR), lambda _c, builder, _s, args: builder.fmul(*args)
+
+
+@intrinsic
+def maximum(_context: Any, _a: Any, _b: Any) -> tuple[Any, Codegen]:
+    """The larger of both; a where either is NaN."""
+    return VECTOR(VECTOR, VECTOR), lambda _c, builder, _s, args: _larger(builder, *args)
+
+
+@intrinsic
 def total(_context: Any, _vector: Any) -> tuple[Any, Codegen]:
     """The sum of the lanes, in pairs: lane i with lane i + 8, and so on."""
+    return types.float32(VECTOR), lambda _c, builder, _s, args: _fold(builder, args[0], _sum)
+
+
+@intrinsic
+def highest(_context: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """The largest lane."""
+    return types.float32(VECTOR), lambda _c, builder, _s, args: _fold(builder, args[0], _larger)
+
+
+@njit(nogil=True)
+def exp(x):
+    """e to the x, within 1e-7 of itself; what lies below -87 counts as -87.
+
+    Source: the reduction and the polynomial of Cephes' expf, S. Moshier 1992.
+    """
+    x = maximum(x, splat(np.float32(-87.0)))
+    whole = _nearest(multiply(x, splat(LOG2_E)))
+    rest = fma(whole, splat(-LN_2[1]), fma(whole, splat(-LN_2[0]), x))
+    powers = splat(np.float32(1.9875691500e-4))
+    powers = fma(powers, rest, splat(np.float32(1.3981999507e-3)))
+    powers = fma(powers, rest, splat(np.float32(8.3334519073e-3)))
+    powers = fma(powers, rest, splat(np.float32(4.1665795894e-2)))
+    powers = fma(powers, rest, splat(np.float32(1.6666665459e-1)))
+    powers = fma(powers, rest, splat(np.float32(0.5)))
+    one = splat(np.float32(1.0))
+    return multiply(fma(powers, multiply(rest, rest), add(rest, one)), _power_of_two(whole))
+
+
+@intrinsic
+def _nearest(_context: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """The nearest whole number."""
 
     def generate(_context: Any, builder: Builder, _signature: Any, args: Any) -> Any:
-        (values,) = args
-        width = LANES
-        while width > 1:
-            width //= 2
-            kind = ir.VectorType(ir.IntType(32), width)
-            low = ir.Constant(kind, list(range(width)))
-            high = ir.Constant(kind, list(range(width, 2 * width)))
-            halves = [builder.shuffle_vector(values, values, mask) for mask in (low, high)]
-            values = builder.fadd(*halves)
-        return builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
+        kind = ir.FunctionType(FLOATS, [FLOATS])
+        name = f"llvm.nearbyint.{NAMES[FLOATS]}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
-    return types.float32(VECTOR), generate
+    return VECTOR(VECTOR), generate
+
+
+@intrinsic
+def _power_of_two(_context: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """2 to a whole number from -126 to 127."""
+
+    def generate(_context: Any, builder: Builder, _signature: Any, args: Any) -> Any:
+        exponents = builder.add(builder.fptosi(args[0], INTS), _ints(127))
+        return builder.bitcast(builder.shl(exponents, _ints(23)), FLOATS)
+
+    return VECTOR(VECTOR), generate
+
+
+def _sum(builder: Builder, a: Any, b: Any) -> Any:
+    return builder.fadd(a, b)
+
+
+def _larger(builder: Builder, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), b, a)
+
+
+def _fold(builder: Builder, values: Any, combine: Callable[[Builder, Any, Any], Any]) -> Any:
+    """Combine lane i with lane i + half of them, until one is left."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        kind = ir.VectorType(ir.IntType(32), width)
+        low = ir.Constant(kind, list(range(width)))
+        high = ir.Constant(kind, list(range(width, 2 * width)))
+        halves = [builder.shuffle_vector(values, values, mask) for mask in (low, high)]
+        values = combine(builder, *halves)
+    return builder.extract_element(values, ir.Constant(ir.IntType(32), 0))
 
 
 def _place(context: Any, builder: Builder, signature: Any, args: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from llvmlite import ir
-from numba import cfunc, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
 _OPENMP = ctypes.CDLL(None)  # what the process has loaded, torch's runtime first
@@ -46,3 +46,9 @@ def run_loop(loop: Any, *arguments: int) -> None:
     """Enter `loop` on every thread of torch's, and wait until all have left it."""
     frame = (ctypes.c_int64 * len(arguments))(*arguments)
     _parallel(loop.address, frame, torch.get_num_threads(), 0)
+
+
+@njit(nogil=True)
+def share(i_thread, num_threads, cost):
+    """Where a thread's part of the whole cost begins and ends."""
+    return cost * i_thread // num_threads, cost * (i_thread + 1) // num_threads

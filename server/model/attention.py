@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from .attention_cpu import CpuAttention
 from .attention_kernels import KernelAttention
-from .attention_torch import TorchAttention
 from .batch import ModelBatch
 from .kv_cache import AttentionLayer, KVCache
 
 AttentionResult: TypeAlias = tuple[Tensor, None]
-AttentionPath: TypeAlias = TorchAttention | KernelAttention
+AttentionPath: TypeAlias = CpuAttention | KernelAttention
 
 
 class PagedAttention:
@@ -69,8 +69,8 @@ class PagedAttention:
 def choose_path(
     layers: tuple[AttentionLayer, ...], dtype: torch.dtype, device: torch.device
 ) -> AttentionPath:
-    """The Triton kernels on a GPU, plain torch elsewhere."""
-    return KernelAttention(layers, dtype, device) if device.type == "cuda" else TorchAttention()
+    """The Triton kernels on a GPU, the loops of the CPU elsewhere."""
+    return KernelAttention(layers, dtype, device) if device.type == "cuda" else CpuAttention()
 
 
 def register(attend: Callable[..., AttentionResult]) -> str:

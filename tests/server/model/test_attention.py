@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from weft.server.model.attention import AttentionPath, PagedAttention, choose_path
+from weft.server.model.attention_cpu import CpuAttention
 from weft.server.model.attention_kernels import KernelAttention
-from weft.server.model.attention_torch import TorchAttention
 from weft.server.model.batch import ModelBatch
 from weft.server.model.kv_cache import AttentionLayer, KVCache
 
@@ -68,12 +68,12 @@ class Mode(NamedTuple):
     tolerance: float
 
     def path(self, layer: AttentionLayer) -> AttentionPath:
-        return KernelAttention((layer,), self.dtype, CPU) if self.kernels else TorchAttention()
+        return KernelAttention((layer,), self.dtype, CPU) if self.kernels else CpuAttention()
 
 
 MODES = [
-    pytest.param(Mode(False, torch.float32, 1e-6), id="torch-fp32"),
-    pytest.param(Mode(False, torch.bfloat16, 2e-2), id="torch-bf16"),
+    pytest.param(Mode(False, torch.float32, 1e-6), id="cpu-fp32"),
+    pytest.param(Mode(False, torch.bfloat16, 2e-2), id="cpu-bf16"),
     pytest.param(Mode(True, torch.float32, 1e-6), id="kernels-fp32", marks=interpreted),
 ]
 
@@ -110,8 +110,8 @@ def test_row_does_not_depend_on_another_sequences_overflow(
     assert not out[1].isfinite().any()
 
 
-def test_path_of_a_cpu_is_plain_torch() -> None:
-    assert isinstance(choose_path((FULL,), torch.float32, CPU), TorchAttention)
+def test_path_of_a_cpu_is_its_own() -> None:
+    assert isinstance(choose_path((FULL,), torch.float32, CPU), CpuAttention)
 
 
 @pytest.mark.gpu
