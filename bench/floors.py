@@ -15,12 +15,15 @@ class Ceilings:
     """What the machine was measured to do; a copy counts the bytes read and those written.
 
     Attributes:
+        read_bytes_s: Reading alone, where it was measured; the floors of steps then use it, since
+            weights are only read.
         host_copy_bytes_s: From pinned memory to the device.
         launches_us: What a graph of one empty kernel takes, of two, and so on.
     """
 
     copy_bytes_s: float
     matmul_flops_s: float
+    read_bytes_s: float | None = None
     host_copy_bytes_s: float | None = None
     launches_us: Sequence[float] = ()
 
@@ -30,6 +33,7 @@ class Ceilings:
             self,
             copy_bytes_s=max(self.copy_bytes_s, other.copy_bytes_s),
             matmul_flops_s=max(self.matmul_flops_s, other.matmul_flops_s),
+            read_bytes_s=max(filter(None, (self.read_bytes_s, other.read_bytes_s)), default=None),
         )
 
     def flags(self) -> list[str]:
@@ -57,7 +61,8 @@ class Work:
 
     def floor_s(self, ceilings: Ceilings) -> float:
         """The larger of the time for the bytes and the time for the products."""
-        return max(self.num_bytes / ceilings.copy_bytes_s, self.flops / ceilings.matmul_flops_s)
+        bytes_s = ceilings.read_bytes_s or ceilings.copy_bytes_s
+        return max(self.num_bytes / bytes_s, self.flops / ceilings.matmul_flops_s)
 
 
 @dataclass(frozen=True, slots=True)

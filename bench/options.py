@@ -1,16 +1,20 @@
-"""What `weft bench engine` is told."""
+"""What a suite of batches is told."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .shapes import Shape
-
-P6_RANKS = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """One base model, its adapters, and the batch that is run on them."""
+    """One base model, its adapters, and the batches that are run on them.
+
+    Attributes:
+        peers: Who runs the same beside the engine.
+        vllm_python: Of the environment that vLLM is installed in; None = nowhere.
+    """
 
     shape: Shape
     device: str
@@ -20,28 +24,12 @@ class EngineOptions:
     batch: int
     prompt_tokens: int
     new_tokens: int
-    rounds: int
     threads: int
     seed: int
     peers: Sequence[str] = ()
+    vllm_python: Path | None = None
 
     def __post_init__(self) -> None:
         total = self.prompt_tokens + self.new_tokens
         if total > self.shape.max_context:
             raise ValueError(f"{total} tokens exceed the shape's {self.shape.max_context}")
-
-    @property
-    def is_p6(self) -> bool:
-        """Whether goal P6 is stated for this set-up."""
-        stated = ("82m", "cpu", "bfloat16", 8, P6_RANKS, 16, 64, 64, 2)
-        return stated == (
-            self.shape.name,
-            self.device,
-            self.dtype,
-            self.num_adapters,
-            tuple(self.ranks),
-            self.batch,
-            self.prompt_tokens,
-            self.new_tokens,
-            self.threads,
-        )

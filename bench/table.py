@@ -59,6 +59,8 @@ def _ceilings(ceilings: Ceilings) -> str:
         f"ceilings: copy {ceilings.copy_bytes_s / 1e9:,.1f} GB/s, "
         f"product {ceilings.matmul_flops_s / 1e12:,.2f} TFLOP/s"
     )
+    if ceilings.read_bytes_s is not None:
+        text += f", read {ceilings.read_bytes_s / 1e9:,.1f} GB/s (the floors use it)"
     if ceilings.host_copy_bytes_s is not None:
         text += f", host to device {ceilings.host_copy_bytes_s / 1e9:,.1f} GB/s"
     if ceilings.launches_us:

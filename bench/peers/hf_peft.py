@@ -41,6 +41,7 @@ class HfPeft:
             self._model.load_adapter(str(lora.files), lora.name, autocast_adapter_dtype=False)
         self._model.eval()
         self._names = {lora.digest: lora.name for lora in loras}
+        self.versions: dict[str, str] = {}
 
     @torch.inference_mode()
     def answer(

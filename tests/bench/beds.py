@@ -15,7 +15,6 @@ TINY = EngineOptions(
     batch=4,
     prompt_tokens=12,
     new_tokens=8,
-    rounds=1,
     threads=1,
     seed=0,
     peers=("hf-peft",),

@@ -3,23 +3,24 @@
 import pytest
 
 from weft.bench.bed import Bed, timing_of
+from weft.bench.cases import base_case, mixed_case
 from weft.bench.driver import Run
 from weft.server.channel import StepSample
 
 
 def test_row_i_uses_adapter_i_modulo_their_number(bed: Bed) -> None:
-    names = [lora.name for lora in bed.rows(mixed=True) if lora is not None]
-    assert names == ["lora-0", "lora-1", "lora-2", "lora-0"]
-    assert bed.rows(mixed=False) == [None] * 4
+    rows = bed.rows(mixed_case(4, 3).places)
+    assert [lora and lora.name for lora in rows] == ["lora-0", "lora-1", "lora-2", "lora-0"]
+    assert bed.rows([None, 1]) == [None, bed.loras[1]]
 
 
 def test_cost_reads_a_shared_adapter_once(bed: Bed) -> None:
     sizes = [lora.num_elements for lora in bed.loras]
-    cost = bed.batch_cost(mixed=True)
+    cost = bed.batch_cost(mixed_case(4, 3))
     assert cost.distinct_elements == sizes
     assert cost.row_elements == [*sizes, sizes[0]]
     assert cost.adapter_bytes == 4 * sum(sizes)
-    assert bed.batch_cost(mixed=False).adapter_bytes == 0
+    assert bed.batch_cost(base_case(4)).adapter_bytes == 0
 
 
 def test_prompts_are_the_same_at_every_call(bed: Bed) -> None:
@@ -50,7 +51,7 @@ def test_timing_tells_prefill_from_decode() -> None:
 
 
 def test_timed_run_draws_the_whole_batch(bed: Bed) -> None:
-    timing = bed.time(mixed=True)
+    timing = bed.time(mixed_case(4, 3))
     assert timing.rate > 0
     assert timing.step_ms is not None
     assert timing.step_ms > 0

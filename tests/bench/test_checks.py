@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from weft.bench.bed import EXTRA_BASE_ROWS, Bed, digests_of, make_requests
+from weft.bench.cases import mixed_case
 from weft.bench.checks import (
     check_deltas,
     compare_answers,
@@ -27,7 +28,7 @@ def run(bed: Bed, digests: Sequence[str | None], *, together: bool) -> list[Answ
 
 @pytest.fixture(scope="module")
 def digests(bed: Bed) -> list[str | None]:
-    digests = [*digests_of(bed.rows(mixed=True)), *[None] * EXTRA_BASE_ROWS]
+    digests = [*digests_of(bed.rows(mixed_case(4, 3).places)), *[None] * EXTRA_BASE_ROWS]
     run(bed, digests, together=True)
     return digests
 
@@ -43,7 +44,7 @@ def test_every_site_adds_what_the_definition_adds(bed: Bed, digests: list[str | 
 
 def test_delta_of_other_matrices_is_found(tmp_path: Path) -> None:
     bed = make_tiny_bed(tmp_path)
-    digests = digests_of(bed.rows(mixed=True))
+    digests = digests_of(bed.rows(mixed_case(4, 3).places))
     run(bed, digests, together=True)
     engine = bed.driver.engine
     assert check_deltas(engine, bed.model, digests).holds

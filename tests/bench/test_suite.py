@@ -1,36 +1,28 @@
-"""The suite from end to end, on a tiny model."""
-
-from pathlib import Path
+"""A suite from end to end, on a tiny model."""
 
 import pytest
 
-from weft.bench.contest import Contender, Timing
-from weft.bench.engine import run_engine_suite, time_if_right
+from weft.bench.cases import Entry, Heat, base_case, mixed_case
+from weft.bench.contest import Timing
+from weft.bench.engine import engine_suite
 from weft.bench.machine import Source
-from weft.bench.options import EngineOptions
 from weft.bench.record import Check, Record
+from weft.bench.suite import Report, hold_heat, run_suite
 from weft.bench.table import write_table
+from weft.bench.verify import Trial
 
 from .beds import TINY
 
-
-def run_suite(options: EngineOptions, folder: Path) -> Record:
-    said: list[str] = []
-    record = run_engine_suite(
-        options,
-        folder,
-        command="weft bench engine",
-        source=Source("0123456789ab", "clean"),
-        note="a test",
-        say=said.append,
-    )
-    assert said[0] == "measuring the ceilings"
-    return record
+REPORT = Report("weft bench engine", Source("0123456789ab", "clean"), "a test")
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    return run_suite(TINY, tmp_path_factory.mktemp("suite"))
+    said: list[str] = []
+    folder = tmp_path_factory.mktemp("suite")
+    record = run_suite(engine_suite(TINY, 1), folder, report=REPORT, say=said.append)
+    assert said[0] == "measuring the ceilings"
+    return record
 
 
 def test_results_are_right_by_the_definition_alone_and_at_the_peer(record: Record) -> None:
@@ -49,7 +41,7 @@ def test_every_contender_has_its_figures(record: Record) -> None:
     weft = {(name, f) for name in ("weft base", "weft mixed") for f in WEFT_FIGURES}
     assert figures.keys() == weft | {("hf-peft base", "rate"), ("hf-peft mixed", "rate")}
     for cell in record.cells:
-        assert len(cell.samples) == 2 * TINY.rounds
+        assert len(cell.samples) == 2
         assert (cell.floor is not None) == cell.contender.startswith("weft")
 
 
@@ -71,16 +63,12 @@ def test_ratios_are_of_this_run(record: Record) -> None:
         ("weft base", "hf-peft base"),
         ("hf-peft mixed", "hf-peft base"),
     }
-    assert all(len(ratio.rounds) == TINY.rounds for ratio in record.ratios)
+    assert all(len(ratio.rounds) == 1 for ratio in record.ratios)
 
 
 def test_every_adapter_was_loaded_once_by_itself(record: Record) -> None:
     assert [(loads.rank, len(loads.samples_ms)) for loads in record.loads] == [(4, 2), (9, 1)]
     assert all(min(loads.samples_ms) > 0 for loads in record.loads)
-
-
-def test_goal_of_another_set_up_is_not_judged(record: Record) -> None:
-    assert [(verdict.goal, verdict.met) for verdict in record.verdicts] == [("P6", None)]
 
 
 def test_conditions_and_parameters_are_complete(record: Record) -> None:
@@ -98,16 +86,17 @@ def test_table_has_at_most_forty_lines(record: Record) -> None:
     assert 20 < len(write_table(record).splitlines()) <= 40
 
 
-def test_nothing_is_timed_when_a_check_fails() -> None:
-    runs: list[str] = []
+def test_who_may_not_run_is_left_out_of_the_heat() -> None:
+    heat = Heat([Entry("weft", base_case(2)), Entry("wrong", base_case(2))], 1)
+    held = hold_heat(heat, {"weft": lambda _: Timing(1.0)}, lambda _: None)
+    assert held.keys() == {"weft base"}
 
-    def run() -> Timing:
-        runs.append("run")
-        return Timing(1.0)
 
+def test_trial_holds_only_if_every_check_does() -> None:
     right, wrong = Check("a", True, "", {}), Check("b", False, "", {})
-    contenders = [Contender("one", run)]
-    assert time_if_right([right, wrong], contenders, 1) == {}
-    assert not runs
-    assert time_if_right([right], contenders, 1).keys() == {"one"}
-    assert len(runs) == 3
+    assert Trial([], [], [right], [], 0.1).holds
+    assert not Trial([], [], [right, wrong], [], 0.1).holds
+
+
+def test_suite_knows_how_many_adapters_run_together() -> None:
+    assert engine_suite(TINY, 1).num_together == len(set(mixed_case(4, 3).places))

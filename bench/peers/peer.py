@@ -1,0 +1,28 @@
+"""What a suite asks of somebody else's engine."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from weft.bench.contest import Timing
+from weft.bench.driver import Answer
+
+
+class Peer(Protocol):
+    """Runs batches of prompts of one length; rows name their adapter by digest, the base by None.
+
+    Both ways are greedy, and an end token means nothing.
+    """
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what it brings beside the packages of this environment."""
+
+    def answer(
+        self, prompts: Sequence[list[int]], digests: Sequence[str | None], *, new_tokens: int
+    ) -> list[Answer]:
+        """Tokens of every row, with log-probabilities."""
+
+    def time(
+        self, prompts: Sequence[list[int]], digests: Sequence[str | None], *, new_tokens: int
+    ) -> Timing:
+        """Run a batch once."""
