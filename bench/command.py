@@ -215,6 +215,7 @@ class SliceOf(click.ParamType[Slice]):
     multiple=True,
     help="A record whose cases need not run again.",
 )
+@click.option("--as-served", is_flag=True, help="Peers' pools as a server's: 64 slots at rank 64.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs.")
 @out_option
 @note_option
@@ -231,6 +232,7 @@ def kernels(
     part: Slice,
     minutes: float,
     done: tuple[Path, ...],
+    as_served: bool,
     seed: int,
     out: Path,
     note: str,
@@ -264,6 +266,7 @@ def kernels(
             ranks=ranks,
             ops=ops,
             part=part,
+            as_served=as_served,
             done={cell.case for record in records for cell in record.cells},
         )
         record = run_kernel_suite(

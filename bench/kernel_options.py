@@ -29,6 +29,7 @@ class KernelOptions:
         ops: By name, `lora` and others; none = all.
         minutes: No case begins later.
         done: Names of cases that another record has.
+        as_served: Peers have the pools of a server: 64 slots at rank 64.
     """
 
     grid: str
@@ -41,3 +42,4 @@ class KernelOptions:
     ops: Collection[str] = ()
     part: Slice = WHOLE
     done: Collection[str] = ()
+    as_served: bool = False

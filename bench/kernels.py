@@ -20,6 +20,9 @@ from .lora_cells import core_cells, full_cells, small_cells
 from .lora_contender import LoraContender
 from .machine import Source, find_hardware, find_versions, load_average
 from .metadata_cases import METADATA, make_metadata_case, metadata_batches
+from .peers.sglang import V2, Csgmv, Sgemm
+from .peers.torch_ops import Bmm, Loop
+from .peers.vllm import Vllm
 from .record import Check, Conditions, Record
 from .row_cases import GROUPS, RowCases, row_shapes
 from .stopwatch import Stopwatch
@@ -69,7 +72,7 @@ def run_kernel_suite(
         cases, stopwatch, ceilings, until=began + 60 * options.minutes, say=say
     )
     return Record(
-        suite=SUITE if options.grid != "small" else f"{SUITE}-small",
+        suite=_suite_name(options),
         conditions=Conditions(
             command=command,
             source=source,
@@ -99,6 +102,11 @@ def run_kernel_suite(
     )
 
 
+def _suite_name(options: KernelOptions) -> str:
+    parts = [SUITE, *(["small"] if options.grid == "small" else [])]
+    return "-".join([*parts, *(["served"] if options.as_served else [])])
+
+
 def plan_cases(options: KernelOptions) -> list[Planned]:
     """The cases of this slice, which has some of every op and site; tiles only if asked for."""
     planned = [
@@ -112,14 +120,14 @@ def plan_cases(options: KernelOptions) -> list[Planned]:
             _lora_cases,
         )
         for case in cases(options)
-        if case.op in (options.ops or {case.op} - {TILES})
+        if case.op in (options.ops or {LORA if options.as_served else case.op} - {TILES})
     ]
     own = planned[options.part.first - 1 :: options.part.num]
     return [case for case in own if case.name not in options.done]
 
 
 def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
-    contenders = lora_contenders()
+    contenders = lora_contenders(as_served=options.as_served)
     for cell in GRIDS[options.grid]():
         if cell.site in (options.sites or [cell.site]) and cell.rank_name in (
             options.ranks or [cell.rank_name]
@@ -178,9 +186,17 @@ def _target(options: KernelOptions) -> _Target:
     )
 
 
-def lora_contenders() -> list[LoraContender]:
-    """Ours first, then everyone else's."""
-    return [WeftLora(), WeftLora(f"{OURS} overlap", overlap=True)]
+def lora_contenders(*, as_served: bool) -> list[LoraContender]:
+    """Ours first, then everyone else's: at their best in each cell, or as a server holds them."""
+    ours = [WeftLora(), WeftLora(f"{OURS} overlap", overlap=True)]
+    peers: list[LoraContender] = [
+        V2(as_served),
+        Csgmv(split_k=False, as_served=as_served),
+        Csgmv(split_k=True, as_served=as_served),
+        Sgemm(as_served),
+        Vllm(as_served),
+    ]
+    return [*ours, *peers] if as_served else [*ours, *peers, Loop(), Bmm()]
 
 
 def run_cases(

@@ -62,7 +62,9 @@ def test_p1_is_not_met_by_some_of_the_cells() -> None:
 
 def test_peers_of_our_own_making_and_variants_prove_nothing() -> None:
     ratios = [
-        ratio(case, name, 9.0) for case in CORE for name in ("loop", "weft side", "base gemm")
+        ratio(case, name, 9.0)
+        for case in CORE
+        for name in ("loop", "weft side", "base gemm", "vllm as served")
     ]
     assert judge(ratios=ratios)["P1 peers"] == Verdict(
         "P1 peers", None, "no peer's kernels were timed"

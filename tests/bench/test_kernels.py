@@ -10,7 +10,7 @@ import pytest
 
 from weft.bench.floors import Ceilings
 from weft.bench.kernel_options import KernelOptions, Slice
-from weft.bench.kernels import check_ours, plan_cases, run_cases
+from weft.bench.kernels import check_ours, lora_contenders, plan_cases, run_cases
 from weft.bench.record import Gap, Record
 from weft.bench.record_file import read_record
 from weft.bench.trials import Outcome
@@ -50,6 +50,9 @@ def test_results_are_right_and_nothing_is_timed_on_a_cpu(record: Record) -> None
     assert record.checks[0].name == "weft by the definition in float64"
     assert record.checks[0].values["wrong"] == 0
     assert not record.cells
+    reasons = {gap.contender: gap.reason for gap in record.gaps}
+    assert reasons.keys() >= {"sglang-v2", "vllm"}
+    assert not any(reason.startswith(("WRONG", "failed")) for reason in reasons.values())
     assert record.suite == "kernels-small"
 
 
@@ -72,6 +75,24 @@ def test_slices_are_the_whole_in_parts() -> None:
 def test_tiles_run_only_if_asked_for() -> None:
     assert not any(name.startswith("tiles") for name in names(CORE))
     assert len(names(replace(CORE, ops=["tiles"]))) == 6
+
+
+def test_peers_stand_beside_us_at_their_best_or_as_served() -> None:
+    best = [contender.name for contender in lora_contenders(as_served=False)]
+    assert best == [
+        "weft",
+        "weft overlap",
+        "sglang-v2",
+        "sglang-csgmv",
+        "sglang-csgmv-splitk",
+        "sglang-triton",
+        "vllm",
+        "loop",
+        "bmm",
+    ]
+    served = [contender.name for contender in lora_contenders(as_served=True)]
+    assert served == ["weft", "weft overlap", *(f"{name} as served" for name in best[2:7])]
+    assert len(names(replace(CORE, as_served=True))) == 270
 
 
 def test_options_choose_cells() -> None:
