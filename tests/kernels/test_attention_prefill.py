@@ -138,6 +138,22 @@ def test_step_without_rows_writes_nothing(run: Run) -> None:
 
 
 @pytest.mark.parametrize("run", COMPILED_RUNS)
+def test_blocks_beyond_2_31_elements_are_read(run: Run) -> None:
+    kind = LARGE_KINDS["llama"]
+    near, q_THD = run.cache(kind, [300]), run.queries(kind, 300)
+    first = 2**31 // near.k_PZGD[0].numel()
+    far = near._replace(
+        k_PZGD=torch.cat([near.k_PZGD.new_zeros(first, *near.k_PZGD.shape[1:]), near.k_PZGD]),
+        v_PZGD=torch.cat([near.v_PZGD.new_zeros(first, *near.v_PZGD.shape[1:]), near.v_PZGD]),
+        table_BM=near.table_BM + first,
+    )
+    whole_THD = run.prefill(q_THD, near, [300], [300])
+    assert torch.equal(run.prefill(q_THD, far, [300], [300]), whole_THD)
+    last_1HD = run.decode(q_THD[-1:], near, [300])
+    assert torch.equal(run.decode(q_THD[-1:], far, [300]), last_1HD)
+
+
+@pytest.mark.parametrize("run", COMPILED_RUNS)
 def test_graph_captured_at_capacity_serves_every_smaller_step(run: Run) -> None:
     kind, new, lengths = LARGE_KINDS["llama"], [300, 1, 99], [300, 2000, 1099]
     paged, q_THD = run.cache(kind, lengths), run.queries(kind, sum(new))

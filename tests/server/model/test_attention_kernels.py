@@ -74,3 +74,5 @@ def test_layers_of_unlike_groups_have_tiles_of_their_own() -> None:
         64: 2,
         8: 4,
     }
+    attention.end()
+    assert not attention._queries
