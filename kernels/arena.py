@@ -9,6 +9,7 @@ from .expand import expand
 from .segments import Segments
 from .shrink import shrink
 from .table import Offsets, OffsetTable, Ranks, Row, Site
+from .tiles import Tiles
 
 if TYPE_CHECKING:
     from .cpu import CpuLora
@@ -31,6 +32,7 @@ class Arena:
     Attributes:
         data: `[num_elements]`, uninitialised.
         table: The offset table.
+        tiles: Of the launches on CUDA.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Arena:
         dtype: torch.dtype,
         device: torch.device | str,
         max_rank: int = 256,
+        tiles: Tiles | None = None,
     ) -> None:
         self.data = torch.empty(num_elements, dtype=dtype, device=device)
+        self.tiles = tiles or Tiles()
         self.table = OffsetTable(num_slots, num_slices, max_rank=max_rank, device=self.data.device)
         self._cpu = _make_cpu_lora(self.data, self.table)
 
@@ -70,8 +74,11 @@ class Arena:
         Base rows and the columns of absent slices keep their bits.
         """
         if x_TK.is_cuda:
-            v = shrink(x_TK, segments, arena=self.data, table=self.table, site=site)
-            expand(y_TN, v, segments, arena=self.data, table=self.table, site=site)
+            narrow = self.tiles.for_shrink(site.shape, segments.m_tile)
+            wide = self.tiles.for_expand(site.shape, segments.m_tile)
+            arena, table = self.data, self.table
+            v = shrink(x_TK, segments, arena=arena, table=table, site=site, tile=narrow)
+            expand(y_TN, v, segments, arena=arena, table=table, site=site, tile=wide)
         else:
             assert self._cpu is not None
             self._cpu.add_lora(y_TN, x_TK, segments, site)

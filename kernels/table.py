@@ -40,6 +40,11 @@ class Site:
     first: int
 
     @property
+    def shape(self) -> tuple[int, tuple[int, ...]]:
+        """What sites of other layers have in common with this one."""
+        return self.in_features, self.out_features
+
+    @property
     def columns(self) -> slice:
         """The site's columns of the offset table."""
         return slice(self.first, self.first + len(self.out_features))

@@ -6,7 +6,8 @@ None of the rows below is measured: all are chosen by bytes and by what the comp
 of an H200 (132 of them, 4.3 TB/s, some 0.7 µs to memory) needs about 23 KB in flight.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -85,6 +86,27 @@ EXPAND = {
     64: ExpandTile(block_n=128, strip=512, num_warps=8, num_stages=1, programs_per_sm=1),
     128: ExpandTile(block_n=64, strip=512, num_warps=8, num_stages=1, programs_per_sm=1),
 }
+
+
+Shape = tuple[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The tiles of each site's shape in each regime: of SHRINK and EXPAND where none was chosen.
+
+    Attributes:
+        shrink: By in-features, out-features of the slices, and `m_tile`; so is `expand`.
+    """
+
+    shrink: Mapping[tuple[Shape, int], ShrinkTile] = field(default_factory=dict)
+    expand: Mapping[tuple[Shape, int], ExpandTile] = field(default_factory=dict)
+
+    def for_shrink(self, shape: Shape, m_tile: int) -> ShrinkTile:
+        return self.shrink.get((shape, m_tile), SHRINK[m_tile])
+
+    def for_expand(self, shape: Shape, m_tile: int) -> ExpandTile:
+        return self.expand.get((shape, m_tile), EXPAND[m_tile])
 
 
 def split_k(in_features: int, m_tile: int) -> int:

@@ -12,6 +12,7 @@ import torch
 
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
+from weft.kernels.tune import tuned_tiles
 from weft.server.channel import (
     BUILD,
     Abort,
@@ -30,6 +31,7 @@ from weft.server.channel import (
 )
 from weft.server.config import EngineConfig
 from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid, ServerError
+from weft.server.model.adapt import kernel_sites
 from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel
 
@@ -66,6 +68,8 @@ class Engine:
     def __init__(
         self, model: LoadedModel, facts: BaseFacts, config: EngineConfig, *, send: Send
     ) -> None:
+        sites = kernel_sites(facts).values()
+        tiles = tuned_tiles(sites, dtype=model.dtype, device=model.device)
         budgets = make_budgets(config, model)
         self.budgets = budgets
         self._model = model
@@ -85,6 +89,7 @@ class Engine:
             dtype=model.dtype,
             device=model.device,
             max_rank=budgets.max_rank,
+            tiles=tiles,
         )
         self.blocks = BlockAllocator(budgets.num_blocks)
         self.residency = Residency(

@@ -1,10 +1,14 @@
-"""shrink and expand in every tile entry, on Llama-3.1-8B's qkv site."""
+"""shrink and expand in every tile entry, on Llama-3.1-8B's qkv site.
+
+The candidates of expand differ in their strips only: the same tile.
+"""
 
 from collections.abc import Iterator
 
 from weft.kernels.expand import expand_kernel
 from weft.kernels.shrink import shrink_kernel
 from weft.kernels.tiles import EXPAND, SHRINK, SPLIT_STEP, ExpandTile, ShrinkTile, split_k
+from weft.kernels.tune import SHRINK_CANDIDATES
 
 from .build import Build, Constant
 
@@ -22,6 +26,9 @@ def builds() -> Iterator[Build]:
         yield build_shrink(f"shrink {m_tile}", m_tile, tile)
     for m_tile, wide in EXPAND.items():
         yield build_expand(f"expand {m_tile}", m_tile, wide)
+    for m_tile, candidates in SHRINK_CANDIDATES.items():
+        for i, tile in enumerate(candidates[1:], 1):
+            yield build_shrink(f"shrink {m_tile} candidate {i}", m_tile, tile)
     yield build_shrink("shrink 16 overlap", 16, SHRINK[16], overlap=True)
     yield build_expand("expand 16 overlap", 16, EXPAND[16], overlap=True)
 
