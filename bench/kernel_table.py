@@ -15,10 +15,13 @@ NOT_INSTALLED = "not installed"
 
 def summarise_kernels(record: Record) -> list[str]:
     """Ours per op and site against the floor, and everyone else's time over ours."""
-    lines = [*_ops(record), *([""] if record.ratios else []), *_contenders(record)]
     missing = dict.fromkeys(gap.contender for gap in record.gaps if gap.reason == NOT_INSTALLED)
-    lines += ["", f"* {NOT_INSTALLED}: {', '.join(missing)}"] if missing else []
-    return lines
+    parts = [
+        _ops(record),
+        _contenders(record),
+        [f"* {NOT_INSTALLED}: {', '.join(missing)}"] if missing else [],
+    ]
+    return [line for part in parts if part for line in ("", *part)]
 
 
 def list_cases(record: Record) -> list[str]:
@@ -73,6 +76,8 @@ def _ops(record: Record) -> list[str]:
     for cell in record.cells:
         if (cell.contender, cell.figure) == (OURS, COLD):
             groups.setdefault(_group(cell), []).append(cell)
+    if not groups:
+        return []
     headings = ["weft, cold", "cases:", "x floor:", "worst:", "in", "x launches:", "best other:"]
     rows = [_op_row(name, cells, record) for name, cells in groups.items()]
     return align_table(headings, rows)
@@ -87,7 +92,8 @@ def _op_row(name: str, cells: Sequence[Cell], record: Record) -> list[str]:
     worst = max(over, key=lambda case: over[case], default="")
     best: dict[str, float] = {}
     for ratio in record.ratios:
-        if ratio.case in over and ratio.above != BASE_GEMM:
+        is_variant = name.startswith(LORA) and ratio.above.startswith(OURS)
+        if ratio.case in over and ratio.above != BASE_GEMM and not is_variant:
             best[ratio.case] = min(ratio.median, best.get(ratio.case, math.inf))
     return [
         name,

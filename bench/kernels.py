@@ -231,6 +231,8 @@ def check_ours(outcome: Outcome) -> Iterator[Check]:
             for gap in outcome.gaps
             if gap.contender == name and gap.reason.startswith((WRONG, FAILED))
         ]
+        if not errors and not wrong:
+            continue  # no case was for it
         worst = max(errors, key=lambda case: errors[case], default="none")
         text = f"{len(errors)} of {len(errors) + len(wrong)} cases"
         if errors:

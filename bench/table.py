@@ -28,8 +28,10 @@ def write_summary(record: Record) -> str:
     """The conditions, the checks, the figures, the loads and the verdicts."""
     part = f" {record.part}" if record.part else ""
     lines = [f"# {record.suite}{part}", "", *(f"* {line}" for line in _conditions(record))]
-    if record.cells:
-        lines += ["", *(summarise_kernels(record) if is_of_kernels(record) else _figures(record))]
+    if is_of_kernels(record):
+        lines += summarise_kernels(record)
+    elif record.cells:
+        lines += ["", *_figures(record)]
     if ending := list(_ending(record)):
         lines += ["", *(f"* {line}" for line in ending)]
     return "\n".join(lines) + "\n"

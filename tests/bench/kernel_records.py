@@ -68,6 +68,7 @@ SIDE_BY_SIDE = kernel_record(
     [
         ratio("qkv r16 1 distinct", "vllm", 2.0),
         ratio("qkv r64 8 distinct", "vllm", 1.5),
+        ratio("qkv r64 8 distinct", "weft overlap", 0.9),
         ratio("qkv r16 1 distinct", "base gemm", 10.0),
     ],
     [
