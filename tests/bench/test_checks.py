@@ -48,11 +48,12 @@ def test_delta_of_other_matrices_is_found(tmp_path: Path) -> None:
     run(bed, digests, together=True)
     engine = bed.driver.engine
     assert check_deltas(engine, bed.model, digests).holds
-    engine.arena.data.mul_(2)  # behind the back of the stacked copies
+    a_at = engine.arena.table.a_at
+    a_at[[0, 1]] = a_at[[1, 0]]  # not in the mirror, by which the definition goes
     deltas = check_deltas(engine, bed.model, digests)
     bed.driver.close()
     assert not deltas.holds
-    assert 0.1 < deltas.error < 1
+    assert 0.1 < deltas.error < 10
 
 
 def test_mixed_answers_agree_with_those_alone(bed: Bed, digests: list[str | None]) -> None:
