@@ -37,6 +37,8 @@ class RowShape:
     head_size: int
 
 
+rotate = partial(reference_rows.rotate, interleaved=False)
+
 ROWS = (1, 32, 128, 8192)
 SMALL_ROWS = (3,)
 
@@ -126,17 +128,14 @@ class RowCases:
             k_TGD.new_zeros(num_blocks, BLOCK_TOKENS, *k_TGD.shape[1:]) for _ in range(2)
         )
         q_THD = first_THD.clone()
-        turn = partial(
-            reference_rows.rotate,
-            cos_TE=cos_XE[positions_T].double(),
-            sin_TE=sin_XE[positions_T].double(),
-            interleaved=False,
-        )
-        wanted = torch.cat([turn(first_THD.double()), turn(k_TGD.double()), v_TGD.double()], dim=1)
+        turned = [
+            rotate(x.double(), cos_XE[positions_T].double(), sin_XE[positions_T].double())
+            for x in (first_THD, k_TGD)
+        ]
+        wanted = torch.cat([*turned, v_TGD.double()], dim=1)
 
-        def call(op: Callable[..., None]) -> Run:
-            return partial(
-                op,
+        def ours() -> None:
+            rope(
                 q_THD,
                 k_TGD,
                 v_TGD,
@@ -149,6 +148,12 @@ class RowCases:
                 interleaved=False,
                 in_fp32=False,
             )
+
+        def theirs() -> None:
+            cos_TE, sin_TE = cos_XE[positions_T], sin_XE[positions_T]
+            q_THD.copy_(rotate(q_THD, cos_TE, sin_TE))
+            k_cache.flatten(0, 1)[places_T] = rotate(k_TGD, cos_TE, sin_TE)
+            v_cache.flatten(0, 1)[places_T] = v_TGD
 
         def reset() -> None:
             q_THD.copy_(first_THD)
@@ -163,13 +168,11 @@ class RowCases:
 
         work = self._work(2 * (q_THD.numel() + k_TGD.numel() + v_TGD.numel()) + angles_XE.numel())
 
-        def trial(op: Callable[..., None]) -> Trial:
-            return Trial(call(op), reset, error_of, work, num_launches=1)
-
-        makers = {OURS: partial(trial, rope), TORCH: partial(trial, _plain_rope)}
-        return Case(
-            self.name("rope"), {"op": "rope", "rows": num_rows}, TOLERANCE[self._dtype], makers
-        )
+        makers = {
+            OURS: partial(Trial, ours, reset, error_of, work, num_launches=1),
+            TORCH: partial(Trial, theirs, reset, error_of, work),
+        }
+        return self._made("rope", makers)
 
     def _hidden(self, seed: int) -> Tensor:
         return self._draw(self._shape.num_rows, self._shape.hidden, seed=seed)
@@ -202,26 +205,3 @@ class RowCases:
 
 def _normalise(x_TK: Tensor, weight_K: Tensor) -> Tensor:
     return x_TK * torch.rsqrt(x_TK.pow(2).mean(-1, keepdim=True) + EPS) * weight_K.double()
-
-
-def _plain_rope(
-    q_THD: Tensor,
-    k_TGD: Tensor,
-    v_TGD: Tensor,
-    *,
-    positions_T: Tensor,
-    cache_index_T: Tensor,
-    cos_XE: Tensor,
-    sin_XE: Tensor,
-    k_cache_PZGD: Tensor,
-    v_cache_PZGD: Tensor,
-    interleaved: bool,
-    in_fp32: bool,
-) -> None:
-    """Every row has a place, so nothing is looked up on the host."""
-    assert not in_fp32
-    cos_TE, sin_TE = cos_XE[positions_T], sin_XE[positions_T]
-    turn = partial(reference_rows.rotate, cos_TE=cos_TE, sin_TE=sin_TE, interleaved=interleaved)
-    q_THD.copy_(turn(q_THD))
-    k_cache_PZGD.flatten(0, 1).index_copy_(0, cache_index_T, turn(k_TGD))
-    v_cache_PZGD.flatten(0, 1).index_copy_(0, cache_index_T, v_TGD)
