@@ -202,7 +202,7 @@ class SliceOf(click.ParamType[Slice]):
 @click.option("--small", "grid", flag_value="small", help="Tiny shapes; all that a CPU can do.")
 @click.option("--site", "sites", multiple=True, help="Of LoRA's cells, as qkv. [all]")
 @click.option("--rank", "ranks", multiple=True, help="Of LoRA's cells, as r16 or mixed. [all]")
-@click.option("--op", "ops", multiple=True, help="As lora. [all]")
+@click.option("--op", "ops", multiple=True, help="As lora, rope or tiles. [all but tiles]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda; --small: cpu]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="[bfloat16; interpreted: float32]")
 @click.option("--slice", "part", type=SliceOf(), default="1/1", help="Every nth case from the ith.")

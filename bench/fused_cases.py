@@ -15,7 +15,7 @@ from .stopwatch import do_nothing
 from .trials import OURS, TOLERANCE, Case, Run, Trial, relative_error
 from .weft_lora import load_arena
 
-BASE_AND_LORA = "base + lora"
+BASE_AND_LORA = "base_lora"
 SIDE = f"{OURS} side"
 """shrink on a stream of its own, beside the base GEMM: it needs only x."""
 NUM_LAUNCHES = 3

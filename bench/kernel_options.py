@@ -26,7 +26,7 @@ class KernelOptions:
         grid: `core`, `full` or `small`; the last is what a CPU can interpret.
         sites: Of LoRA's cells; none = all of the grid.
         ranks: As `r16` or `mixed`; none = all of the grid.
-        ops: By name, `lora` and others; none = all.
+        ops: By name; none = all, or `lora` alone where the other options are of its cells.
         minutes: No case begins later.
         done: Names of cases that another record has.
         as_served: Peers have the pools of a server: 64 slots at rank 64.
@@ -43,3 +43,8 @@ class KernelOptions:
     part: Slice = WHOLE
     done: Collection[str] = ()
     as_served: bool = False
+
+    @property
+    def is_of_lora(self) -> bool:
+        """Whether something is asked for that other ops do not know."""
+        return bool(self.sites or self.ranks or self.as_served)

@@ -1,7 +1,7 @@
 """The suite `kernels`: every op of Weft against its floor and other people's, on one GPU."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, TypedDict
@@ -55,10 +55,14 @@ def run_kernel_suite(
     Args:
         command: The command line, for the record.
         say: Takes a line whenever a part begins.
+
+    Raises:
+        ValueError: The options name an op, a site or ranks that are in no case.
     """
     started, began, load = datetime.now(UTC), time.monotonic(), load_average()
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     stopwatch = Stopwatch(device) if device.type == "cuda" else None
+    cases = plan_cases(options)
     say("measuring the ceilings")
     ceilings = (
         measure_ceilings(device, dtype)
@@ -66,7 +70,6 @@ def run_kernel_suite(
         else measure_gpu_ceilings(device, dtype, stopwatch)
     )
     hardware = find_hardware(device)
-    cases = plan_cases(options)
     say(f"running {len(cases)} cases")
     outcome, num_left = run_cases(
         cases, stopwatch, ceilings, until=began + 60 * options.minutes, say=say
@@ -108,30 +111,42 @@ def _suite_name(options: KernelOptions) -> str:
 
 
 def plan_cases(options: KernelOptions) -> list[Planned]:
-    """The cases of this slice, which has some of every op and site; tiles only if asked for."""
-    planned = [
-        case
-        for cases in (
-            _attention_cases,
-            _row_cases,
-            _backward_cases,
-            _fused_cases,
-            _tile_cases,
-            _lora_cases,
-        )
-        for case in cases(options)
-        if case.op in (options.ops or {LORA if options.as_served else case.op} - {TILES})
-    ]
-    own = planned[options.part.first - 1 :: options.part.num]
+    """The cases of this slice, which has some of every op and site; tiles only if asked for.
+
+    Raises:
+        ValueError: The options name an op, a site or ranks that are in no case.
+    """
+    kinds = (
+        _attention_cases,
+        _row_cases,
+        _backward_cases,
+        _fused_cases,
+        _tile_cases,
+        _lora_cases,
+    )
+    planned = [case for cases in kinds for case in cases(options)]
+    ops = {case.op for case in planned}
+    _check_known("op", options.ops, ops)
+    wanted = options.ops or ({LORA} if options.is_of_lora else ops - {TILES})
+    own = [case for case in planned if case.op in wanted]
+    own = own[options.part.first - 1 :: options.part.num]
     return [case for case in own if case.name not in options.done]
+
+
+def _check_known(name: str, asked: Collection[str], known: Collection[str]) -> None:
+    for value in asked:
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is not one of {', '.join(sorted(known))}")
 
 
 def _lora_cases(options: KernelOptions) -> Iterator[Planned]:
     contenders = lora_contenders(as_served=options.as_served)
-    for cell in GRIDS[options.grid]():
-        if cell.site in (options.sites or [cell.site]) and cell.rank_name in (
-            options.ranks or [cell.rank_name]
-        ):
+    cells = list(GRIDS[options.grid]())
+    sites, ranks = {cell.site for cell in cells}, {cell.rank_name for cell in cells}
+    _check_known("site", options.sites, sites)
+    _check_known("rank", options.ranks, ranks)
+    for cell in cells:
+        if cell.site in (options.sites or sites) and cell.rank_name in (options.ranks or ranks):
             make = partial(make_lora_case, cell, contenders, **_target(options))
             yield Planned(LORA, str(cell), make)
 

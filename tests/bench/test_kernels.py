@@ -96,13 +96,26 @@ def test_peers_stand_beside_us_at_their_best_or_as_served() -> None:
 
 
 def test_options_choose_cells() -> None:
-    chosen = names(replace(CORE, sites=["p1"], ranks=["mixed"], ops=["lora"]))
+    chosen = names(replace(CORE, sites=["p1"], ranks=["mixed"]))
     assert len(chosen) == 18
     assert all(name.startswith("p1 mixed ") for name in chosen)
     assert (
         names(replace(CORE, sites=["p1"], ranks=["mixed"], ops=["lora"], done=chosen[1:]))
         == (chosen[:1])
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (replace(CORE, ops=["lora", "conv"]), "op 'conv' is not one of attention_decode"),
+        (replace(CORE, sites=["1b_qkv"]), "site '1b_qkv' is not one of down, gate_up"),
+        (replace(CORE, ranks=["16"]), "rank '16' is not one of mixed, r16, r64"),
+    ],
+)
+def test_name_that_no_case_has_is_refused(options: KernelOptions, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_cases(options)
 
 
 def test_no_case_begins_when_the_time_is_over() -> None:
