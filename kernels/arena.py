@@ -98,7 +98,8 @@ class Arena:
 
 
 def _make_cpu_lora(data: Tensor, table: OffsetTable) -> "CpuLora | None":
-    if data.device.type != "cpu":
+    """The CPU's path; nothing serves float64, in which gradients are checked."""
+    if data.device.type != "cpu" or data.dtype == torch.float64:
         return None
     from .cpu import CpuLora  # here, for numba need not be there beside a GPU
 

@@ -61,6 +61,26 @@ def expand(
         y_TN[rows] = sums.to(y_TN.dtype)
 
 
+def outer(
+    x_TK: Tensor,
+    v: Tensor,
+    segments: Segments,
+    *,
+    gradients: Tensor,
+    table: OffsetTable,
+    site: Site,
+    half: Half,
+) -> None:
+    """What `kernels.outer.outer` computes."""
+    for span, rows in _rows(segments):
+        begin = 0
+        matrices = _matrices(gradients, table, span.slot, site, half)
+        for matrix, columns in zip(matrices, site.met_by(half), strict=True):
+            own = v[:, span.start : span.stop, begin : begin + len(matrix)].sum(0)
+            matrix += own.T @ _wide(x_TK[rows, columns])
+            begin += len(matrix)
+
+
 def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 

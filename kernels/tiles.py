@@ -49,6 +49,18 @@ class ExpandTile:
         return max_registers(self.num_warps, self.programs_per_sm)
 
 
+@dataclass(frozen=True, slots=True)
+class OuterTile:
+    """One program's tile: up to `block_r` ranks, `block_k` columns, runs of `block_t` tokens."""
+
+    block_t: int
+    block_r: int
+    block_k: int
+    num_warps: int
+    num_stages: int
+    programs_per_sm: int
+
+
 def max_registers(num_warps: int, programs_per_sm: int) -> int:
     """Of a thread, so that all programs of a persistent grid run at once."""
     return min(255, REGISTERS_PER_SM // (32 * num_warps * programs_per_sm) // 8 * 8)
@@ -86,6 +98,8 @@ EXPAND = {
     64: ExpandTile(block_n=128, strip=512, num_warps=8, num_stages=1, programs_per_sm=1),
     128: ExpandTile(block_n=64, strip=512, num_warps=8, num_stages=1, programs_per_sm=1),
 }
+# Not measured. 56k registers a program, and two stages of 24 KB in flight.
+OUTER = OuterTile(block_t=64, block_r=32, block_k=128, num_warps=8, num_stages=3, programs_per_sm=1)
 
 
 Shape = tuple[int, tuple[int, ...]]

@@ -11,10 +11,10 @@ from typing import TypedDict
 
 import triton
 
-from . import builds_attention, builds_lora, builds_rows
+from . import builds_attention, builds_lora, builds_outer, builds_rows
 from .build import Build, Report, compile_build
 
-FAMILIES = (builds_attention, builds_lora, builds_rows)
+FAMILIES = (builds_attention, builds_lora, builds_outer, builds_rows)
 
 
 class Reports(TypedDict):

@@ -142,6 +142,17 @@ def _law(name: str, num_rows: int, draw: np.random.Generator) -> Ints:
 LAWS = ["identical", "distinct", "uniform", "zipf", "skewed", "with_base", "empty"]
 
 
+def random_v(run: "Run", segments: Segments, site: Site, *, num_planes: int) -> Tensor:
+    """Planes whose entries beyond each row's own ranks are NaN."""
+    width = len(site.out_features) * MAX_RANK
+    v = torch.full((num_planes, len(segments.order), width), torch.nan)
+    draw = torch.Generator().manual_seed(0)
+    for slot, start, stop in segments.spans:
+        ranks = int(run.arena.table.row(slot, site).rank.sum())
+        v[:, start:stop, :ranks] = torch.randn(num_planes, stop - start, ranks, generator=draw)
+    return v.to(run.device)
+
+
 def random_scaling(run: "Run") -> Tensor:
     """A factor per slot and column of the table."""
     draw = torch.Generator().manual_seed(7)

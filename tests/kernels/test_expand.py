@@ -18,19 +18,9 @@ from .cases import (
     assert_near,
     loaded_arena,
     random_pairs,
+    random_v,
     slots_by_law,
 )
-
-
-def random_v(run: Run, segments: Segments, site: Site, *, num_planes: int) -> Tensor:
-    """Planes whose entries beyond each row's own ranks are NaN."""
-    width = len(site.out_features) * MAX_RANK
-    v = torch.full((num_planes, len(segments.order), width), torch.nan)
-    draw = torch.Generator().manual_seed(0)
-    for slot, start, stop in segments.spans:
-        ranks = int(run.arena.table.row(slot, site).rank.sum())
-        v[:, start:stop, :ranks] = torch.randn(num_planes, stop - start, ranks, generator=draw)
-    return v.to(run.device)
 
 
 def run_expand(run: Run, y_TN: Tensor, v: Tensor, segments: Segments, site: Site) -> Tensor:
