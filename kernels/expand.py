@@ -113,7 +113,8 @@ def expand_kernel(
 ):
     TILE_SLICES: tl.constexpr = NUM_SLICES if len(OWN_COLUMNS) == 0 else 1
     num_units = tl.load(counts_ptr + 1) * NUM_STRIPS
-    for i_unit in range(tl.program_id(0), num_units, tl.num_programs(0)):
+    # What the compiler would hoist out of the loops costs registers that it does not have.
+    for i_unit in tl.range(tl.program_id(0), num_units, tl.num_programs(0), disable_licm=True):
         p_item = items_ptr + i_unit // NUM_STRIPS * 3
         i_strip = i_unit % NUM_STRIPS
         slot = tl.load(p_item).to(tl.int64)
@@ -138,7 +139,7 @@ def expand_kernel(
         if OVERLAP:
             tl.extra.cuda.gdc_wait()
         if ranks > 32:
-            for n in range(n_begin, n_end, BLOCK_N):
+            for n in tl.range(n_begin, n_end, BLOCK_N, disable_licm=True):
                 _expand_tile(
                     y_ptr, b_ptr, p_at, p_rank, p_v, o_y, m_t, n, width, ranks, stride_plane,
                     TILE_SLICES, SPLIT_K, BLOCK_T, BLOCK_N, 32,

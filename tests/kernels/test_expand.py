@@ -31,7 +31,7 @@ def run_expand(run: Run, y_TN: Tensor, v: Tensor, segments: Segments, site: Site
 @pytest.mark.parametrize("run", TRITON_RUNS)
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
-@pytest.mark.parametrize("num_planes", [1, 3])
+@pytest.mark.parametrize("num_planes", [1, 11])
 def test_expand_equals_the_definition(run: Run, law: str, site: Site, num_planes: int) -> None:
     segments = run.group(slots_by_law(law, 18))
     v = random_v(run, segments, site, num_planes=num_planes)

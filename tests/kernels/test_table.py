@@ -1,5 +1,7 @@
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weft.kernels import Half, OffsetTable, Site
 from weft.kernels.table import Row
@@ -64,3 +66,31 @@ def test_cleared_row_is_absent_everywhere() -> None:
     assert not table.rank[1].any()
     assert table.rank[[0, 2]].any(dim=1).all()
     assert table.rank_C[1] == 0
+
+
+WRITES = st.lists(st.tuples(st.integers(0, 2), st.none() | st.integers(0, 1000)), max_size=12)
+
+
+@given(WRITES)
+def test_device_mirror_and_weights_agree_after_any_writes(
+    writes: list[tuple[int, int | None]],
+) -> None:
+    """A seed writes a row, None clears it: each slot holds the last."""
+    table = new_table()
+    last: dict[int, int | None] = {}
+    for slot, seed in writes:
+        if seed is None:
+            table.clear(slot)
+        else:
+            table.write(slot, random_row(seed))
+        last[slot] = seed
+    everywhere = Site(in_features=1, out_features=(1,) * 4, first=0)
+    for slot in range(3):
+        seed, mirror = last.get(slot), table.row(slot, everywhere)
+        ranks = [0] * 4 if seed is None else random_row(seed).rank.tolist()
+        assert table.rank[slot].tolist() == mirror.rank.tolist() == ranks
+        assert table.rank_C[slot] == sum(ranks)
+        if seed is not None:
+            row = random_row(seed)
+            assert table.a_at[slot].tolist() == mirror.a_at.tolist() == row.a_at.tolist()
+            assert table.b_at[slot].tolist() == mirror.b_at.tolist() == row.b_at.tolist()
