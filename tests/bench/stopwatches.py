@@ -4,9 +4,10 @@ from weft.bench.stopwatch import Stopwatch, Work
 
 
 class FakeStopwatch(Stopwatch):
-    """Every capture, run and reset is written down; the nth sample is n."""
+    """Every capture and visit is written down; the samples of the nth visit are n, to a power."""
 
-    def __init__(self) -> None:
+    def __init__(self, power: int = 1) -> None:
+        self._power = power
         self.log: list[str] = []
         self._num = 0
 
@@ -28,4 +29,4 @@ class FakeStopwatch(Stopwatch):
         reset()
         work()
         self._num += 1
-        return [float(self._num)] * num
+        return [float(self._num) ** self._power] * num

@@ -51,9 +51,10 @@ def test_right_contenders_are_timed_in_alternating_order() -> None:
 
 
 def test_ratios_are_of_each_round() -> None:
-    (ratio,) = run(FakeStopwatch(), weft=trial, peer=trial).ratios
+    (ratio,) = run(FakeStopwatch(power=2), weft=trial, peer=trial).ratios
     assert (ratio.above, ratio.below, ratio.case) == ("peer", "weft", "case")
-    assert ratio.rounds == [2.5 / 2.5, 6.5 / 6.5, 10.5 / 10.5]
+    there_and_back = [(2, 3, 1, 4), (6, 7, 5, 8), (10, 11, 9, 12)]
+    assert ratio.rounds == [(a**2 + b**2) / (c**2 + d**2) for a, b, c, d in there_and_back]
 
 
 def test_floors_come_from_the_work_and_the_launches() -> None:
