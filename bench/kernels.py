@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import torch
 
 from .attention_cases import attention_cells, make_attention_case
-from .backward_cases import DX, backward_cells, make_backward_case
+from .backward_cases import DX, OUTER, backward_cells, make_backward_case
 from .ceilings import measure_ceilings, measure_gpu_ceilings
 from .floors import Ceilings
 from .fused_cases import BASE_AND_LORA, case_name, fused_cells, make_fused_case
@@ -175,8 +175,9 @@ def _attention_cases(options: KernelOptions) -> Iterator[Planned]:
 
 def _backward_cases(options: KernelOptions) -> Iterator[Planned]:
     for cell in backward_cells(small=options.grid == "small"):
-        make = partial(make_backward_case, cell, **_target(options))
-        yield Planned(DX, f"{DX} {cell}", make)
+        for op in (DX, OUTER):
+            make = partial(make_backward_case, cell, op, **_target(options))
+            yield Planned(op, f"{op} {cell}", make)
 
 
 def _row_cases(options: KernelOptions) -> Iterator[Planned]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from weft.kernels import ALIGNMENT_BYTES, Arena, Half, Segments, Site, group_rows
 from weft.kernels.expand import expand
+from weft.kernels.outer import outer
 from weft.kernels.shrink import shrink
 from weft.kernels.tiles import ExpandTile, ShrinkTile
 
@@ -102,6 +103,17 @@ class LoadedSite:
             half=half,
             tile=tile,
             overlap=overlap,
+        )
+
+    def outer(self, x_TK: Tensor, v: Tensor, gradients: Tensor, half: Half) -> None:
+        outer(
+            x_TK,
+            v,
+            self.segments,
+            gradients=gradients,
+            table=self.arena.table,
+            site=self.site,
+            half=half,
         )
 
 
