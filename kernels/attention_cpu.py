@@ -30,11 +30,11 @@ from .simd import (
     total,
     zeros,
 )
-from .threads import compile_loop, pointer, run_loop, share, thread_num
+from .threads import compile_loop, num_threads, pointer, run_loop, share, thread_num
 
 TENSORS = ("out", "q", "k", "v", "table", "kv_len", "sinks", "scores", "sums")
 SIZES = (
-    "num_threads", "most_keys", "B", "H", "G", "D", "Dv", "num_blocks", "Z", "M", "num_sinks",
+    "most_threads", "most_keys", "B", "H", "G", "D", "Dv", "num_blocks", "Z", "M", "num_sinks",
     "window",
 )  # fmt: skip
 OPTIONS = ("scaling", "softcap")  # float64; a window, a softcap of 0 = none
@@ -80,18 +80,19 @@ def attention_decode_cpu(
     out_BHD = q_BHD.new_empty(B, H, Dv)
     if B == 0:
         return out_BHD
-    num_threads, most_keys = torch.get_num_threads(), -(-int(kv_len_B.max()) // LANES) * LANES
+    most_threads = torch.get_num_threads()
+    most_keys = -(-int(kv_len_B.max()) // LANES) * LANES
     sinks = torch.empty(0) if sinks_H is None else sinks_H.float().contiguous()
     table_BM = block_table_BM.contiguous()
     q32_BHD = q_BHD.float()
-    scores, sums = torch.empty(num_threads, 4, most_keys), torch.empty(num_threads, 4, Dv)
+    scores, sums = torch.empty(most_threads, 4, most_keys), torch.empty(most_threads, 4, Dv)
     tensors = (
         out_BHD, q32_BHD, k_cache_PZGD, v_cache_PZGD, table_BM, kv_len_B, sinks, scores, sums,
     )  # fmt: skip
     run_loop(
         _compile(STORED[q_BHD.dtype]),
         *(tensor.data_ptr() for tensor in tensors),
-        num_threads, most_keys, B, H, G, D, Dv, num_blocks, Z, table_BM.shape[1], len(sinks),
+        most_threads, most_keys, B, H, G, D, Dv, num_blocks, Z, table_BM.shape[1], len(sinks),
         window or 0, *np.array([scaling, softcap or 0.0]).view(np.int64).tolist(),
     )  # fmt: skip
     return out_BHD
@@ -111,10 +112,10 @@ def _compile(stored: type[np.generic]) -> Any:
         kv_len = carray(pointer(f.kv_len), f.B, np.int32)
         sinks = carray(pointer(f.sinks), f.num_sinks, np.float32)
         i_thread = thread_num()
-        scores = carray(pointer(f.scores), (f.num_threads, 4, f.most_keys), np.float32)[i_thread]
-        sums = carray(pointer(f.sums), (f.num_threads, 4 * f.Dv), np.float32)[i_thread]
+        scores = carray(pointer(f.scores), (f.most_threads, 4, f.most_keys), np.float32)[i_thread]
+        sums = carray(pointer(f.sums), (f.most_threads, 4 * f.Dv), np.float32)[i_thread]
         group = f.H // f.G
-        begin, end = share(i_thread, f.num_threads, kv_len.sum() * f.G)
+        begin, end = share(i_thread, num_threads(), kv_len.sum() * f.G)
         at = 0
         for b in range(f.B):
             first = max(0, kv_len[b] - f.window) if f.window > 0 else 0

@@ -17,13 +17,13 @@ from .cpu_tiles import add_tile, four, fours, project, times
 from .segments import Segments
 from .simd import STORED
 from .table import OffsetTable, Site
-from .threads import barrier, compile_loop, pointer, run_loop, share, thread_num
+from .threads import barrier, compile_loop, num_threads, pointer, run_loop, share, thread_num
 
 COLUMNS = 512  # of a unit of expand: 1 KiB runs of y and B, a B that stays in the L2 cache
 
 TENSORS = ("y", "x", "arena", "order", "slot", "indptr", "a_at", "b_at", "rank", "v", "widths")
 SIZES = (
-    "num_threads", "T", "K", "N", "num_elements", "num_adapted", "num_segments", "num_slots",
+    "T", "K", "N", "num_elements", "num_adapted", "num_segments", "num_slots",
     "num_columns", "first", "num_slices", "max_ranks",
 )  # fmt: skip
 FRAME = np.dtype([(name, np.int64) for name in TENSORS + SIZES])
@@ -71,7 +71,7 @@ class CpuLora:
         run_loop(
             self._loop,
             *(tensor.data_ptr() for tensor in tensors),
-            torch.get_num_threads(), *x_TK.shape, width, self._arena.numel(), len(v),
+            *x_TK.shape, width, self._arena.numel(), len(v),
             len(segments.spans), *table.rank.shape, site.first, num_slices, v.shape[1],
         )  # fmt: skip
 
@@ -93,14 +93,13 @@ def _compile(stored: type[np.generic]) -> Any:
         rank = carray(pointer(f.rank), (f.num_slots, f.num_columns), np.int32)
         v = carray(pointer(f.v), (f.num_adapted, f.max_ranks), np.float32)
         widths = carray(pointer(f.widths), f.num_slices, np.int64)
-        i_thread = thread_num()
         _shrink(
-            i_thread, f.num_threads, x_TK, arena, order, slot, indptr, a_at, rank, f.first,
+            thread_num(), num_threads(), x_TK, arena, order, slot, indptr, a_at, rank, f.first,
             f.num_slices, v,
         )  # fmt: skip
         barrier()
         _expand(
-            i_thread, f.num_threads, y_TN, arena, order, slot, indptr, b_at, rank, f.first,
+            thread_num(), num_threads(), y_TN, arena, order, slot, indptr, b_at, rank, f.first,
             widths, v,
         )  # fmt: skip
 

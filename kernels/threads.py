@@ -19,6 +19,9 @@ _OPENMP = ctypes.CDLL(None)  # what the process has loaded, torch's runtime firs
 thread_num = _OPENMP.omp_get_thread_num  # callable in compiled code
 thread_num.argtypes, thread_num.restype = (), ctypes.c_int
 
+num_threads = _OPENMP.omp_get_num_threads  # callable in compiled code; may be fewer than torch's
+num_threads.argtypes, num_threads.restype = (), ctypes.c_int
+
 barrier = _OPENMP.GOMP_barrier  # callable in compiled code; every thread must come to it
 barrier.argtypes, barrier.restype = (), None
 

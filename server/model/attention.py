@@ -2,19 +2,21 @@
 
 import uuid
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from .attention_cpu import CpuAttention
 from .attention_kernels import KernelAttention
 from .batch import ModelBatch
 from .kv_cache import AttentionLayer, KVCache
 
 AttentionResult: TypeAlias = tuple[Tensor, None]
-AttentionPath: TypeAlias = CpuAttention | KernelAttention
+if TYPE_CHECKING:
+    from .attention_cpu import CpuAttention
+
+AttentionPath: TypeAlias = "CpuAttention | KernelAttention"
 
 
 class PagedAttention:
@@ -70,7 +72,11 @@ def choose_path(
     layers: tuple[AttentionLayer, ...], dtype: torch.dtype, device: torch.device
 ) -> AttentionPath:
     """The Triton kernels on a GPU, the loops of the CPU elsewhere."""
-    return KernelAttention(layers, dtype, device) if device.type == "cuda" else CpuAttention()
+    if device.type == "cuda":
+        return KernelAttention(layers, dtype, device)
+    from .attention_cpu import CpuAttention  # here, for numba need not be there beside a GPU
+
+    return CpuAttention()
 
 
 def register(attend: Callable[..., AttentionResult]) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numba import carray
 
+from weft.kernels import threads
 from weft.kernels.threads import barrier, compile_loop, pointer, run_loop, thread_num
 
 LIBRARIES = Path("/proc/self/maps")
@@ -21,23 +22,25 @@ def num_threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def note_twice(arguments: Any) -> None:
-    """Each thread notes itself; behind the barrier, how many had done so."""
+    """Each thread notes itself; behind the barrier, how many had done so and how many there are."""
     frame = carray(arguments, 2, np.int64)
-    seen = carray(pointer(frame[0]), (2, 4), np.int64)
+    seen = carray(pointer(frame[0]), (3, 4), np.int64)
     thread = thread_num()
     seen[0, thread] = thread + frame[1]
     barrier()
     seen[1, thread] = np.count_nonzero(seen[0])
+    seen[2, thread] = threads.num_threads()
 
 
 def test_every_thread_runs_and_waits_for_the_others(num_threads: int) -> None:
-    loop, seen = compile_loop(note_twice), torch.zeros(2, 4, dtype=torch.int64)
+    loop, seen = compile_loop(note_twice), torch.zeros(3, 4, dtype=torch.int64)
     for _ in range(50):
         seen.zero_()
         run_loop(loop, seen.data_ptr(), 10)
         rest = [0] * (4 - num_threads)
         assert seen.tolist() == [
             [10 + i for i in range(num_threads)] + rest,
+            [num_threads] * num_threads + rest,
             [num_threads] * num_threads + rest,
         ]
 

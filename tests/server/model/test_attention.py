@@ -1,5 +1,7 @@
 """Attention over the paged cache, on either path, equals a loop over rows in float64."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -112,6 +114,14 @@ def test_row_does_not_depend_on_another_sequences_overflow(
 
 def test_path_of_a_cpu_is_its_own() -> None:
     assert isinstance(choose_path((FULL,), torch.float32, CPU), CpuAttention)
+
+
+def test_nothing_but_the_path_of_a_cpu_needs_numba() -> None:
+    code = (
+        "import sys; import weft.kernels.training, weft.server.model.attention; "
+        "sys.exit('numba' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.gpu
