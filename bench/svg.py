@@ -66,7 +66,7 @@ def draw_bars(title: str, unit: str, bars: Sequence[Bar]) -> str:
         if bar.best is not None:
             parts.append(_line(x(bar.best), y + 2, x(bar.best), y + ROW - 2, "c1", width=3))
     if any(bar.best is not None for bar in bars):
-        parts.append(_key(right - 150, 16, 1, "floor of the machine"))
+        parts.append(_key(right - 150, bottom + 30, 1, "floor of the machine"))
     return _page(bottom + 46, parts)
 
 
