@@ -37,17 +37,24 @@ CPU = Products(cpu_products.shrink, cpu_products.expand, cpu_products.outer)
 
 
 class Sums:
-    """Gradients of lent parameters, added up over the sites until autograd takes them."""
+    """Gradients of lent parameters, added up over the sites until autograd takes them.
+
+    They are those of one backward pass. A pass that stops at the activations takes none, and what
+    it leaves is not in the next one's.
+    """
 
     def __init__(self, params_E: Tensor) -> None:
         self._params_E = params_E
         self._sums_E: Tensor | None = None
+        self._pass: int | None = None
 
     def open(self) -> Tensor:
         """The flat tensor to add to; the first site of a backward pass makes it."""
-        if self._sums_E is None:
+        current = torch._C._current_graph_task_id()
+        if self._sums_E is None or self._pass != current:
             dtype = torch.promote_types(self._params_E.dtype, torch.float32)
             self._sums_E = torch.zeros_like(self._params_E, dtype=dtype)
+            self._pass = current
         return self._sums_E
 
     def take(self) -> Tensor:

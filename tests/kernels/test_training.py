@@ -192,6 +192,15 @@ def test_gradients_of_two_passes_through_one_graph_are_told_apart() -> None:
         assert torch.equal(one, other)
 
 
+def test_pass_that_stops_at_the_activations_leaves_nothing_to_the_next() -> None:
+    small = Small(CPU)
+    y_TN, x_TK, params_E = small.inputs()
+    loss = small(y_TN, x_TK, params_E).square().sum()
+    wanted = torch.autograd.grad(loss, params_E, retain_graph=True)[0]
+    torch.autograd.grad(loss, x_TK, retain_graph=True)
+    assert torch.equal(torch.autograd.grad(loss, params_E)[0], wanted)
+
+
 def test_sites_and_micro_batches_add_up_in_one_flat_gradient() -> None:
     run = Run(by_triton, "cpu", torch.float32)
     params_E = params_of(run)
