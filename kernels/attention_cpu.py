@@ -60,7 +60,7 @@ def attention_decode_cpu(
     Semantics: those of `attention_decode`; the weights stay fp32.
 
     Args:
-        q_BHD: The heads of a row adjacent; fp32, fp16 or bf16.
+        q_BHD: fp32, fp16 or bf16.
         k_cache_PZGD: Contiguous; dtype of q_BHD. So v_cache_PZGD, whose heads may be narrower.
         block_table_BM: int32. Entries behind the last block are not read.
         kv_len_B: int32, above 0: the new key included.
@@ -80,17 +80,17 @@ def attention_decode_cpu(
     out_BHD = q_BHD.new_empty(B, H, Dv)
     if B == 0:
         return out_BHD
+    kv_len_B, table_BM = kv_len_B.contiguous(), block_table_BM.contiguous()
     most_threads = torch.get_num_threads()
     most_keys = -(-int(kv_len_B.max()) // LANES) * LANES
     sinks = torch.empty(0) if sinks_H is None else sinks_H.float().contiguous()
-    table_BM = block_table_BM.contiguous()
     q32_BHD = q_BHD.float()
     scores, sums = torch.empty(most_threads, 4, most_keys), torch.empty(most_threads, 4, Dv)
     tensors = (
         out_BHD, q32_BHD, k_cache_PZGD, v_cache_PZGD, table_BM, kv_len_B, sinks, scores, sums,
     )  # fmt: skip
     run_loop(
-        _compile(STORED[q_BHD.dtype]),
+        compile_decode(q_BHD.dtype),
         *(tensor.data_ptr() for tensor in tensors),
         most_threads, most_keys, B, H, G, D, Dv, num_blocks, Z, table_BM.shape[1], len(sinks),
         window or 0, *np.array([scaling, softcap or 0.0]).view(np.int64).tolist(),
@@ -99,8 +99,9 @@ def attention_decode_cpu(
 
 
 @cache
-def _compile(stored: type[np.generic]) -> Any:
-    """Compile the loop for a cache whose elements are kept as `stored`."""
+def compile_decode(dtype: torch.dtype) -> Any:
+    """Compile the loop for caches of `dtype`: seconds, once in a process."""
+    stored = STORED[dtype]
 
     def loop(arguments):
         f = carray(arguments, 1, FRAME)[0]
@@ -144,7 +145,7 @@ def _compile(stored: type[np.generic]) -> Any:
     return compile_loop(loop)
 
 
-@njit(nogil=True)
+@njit
 def _score(scores, num_heads, q, q_at, k, blocks, first, stop, Z, stride, column, D):
     """Products of up to four heads with every key from `first` to `stop`."""
     for key in range(first, stop, 4):
@@ -161,13 +162,13 @@ def _score(scores, num_heads, q, q_at, k, blocks, first, stop, Z, stride, column
                 scores[t, key - first + j] = dots[j][t]
 
 
-@njit(nogil=True)
+@njit
 def _place(blocks, key, Z):
     """Where a key stands among all of the cache."""
     return np.int64(blocks[key // Z]) * Z + key % Z
 
 
-@njit(nogil=True)
+@njit
 def _softmax(scores, count, scaling, softcap, sink):
     """Turn one head's products into weights; there is room for a multiple of LANES."""
     if softcap > 0:
@@ -189,7 +190,7 @@ def _softmax(scores, count, scaling, softcap, sink):
         store(scores, i, multiply(load(scores, i), splat(share_of_one)))
 
 
-@njit(nogil=True)
+@njit
 def _weigh(sums, num_heads, weights, v, blocks, first, stop, Z, stride, column, Dv):
     """Sums of the values from `first` to `stop`, block by block, under every head's weights."""
     sums[:] = 0
@@ -205,7 +206,7 @@ def _weigh(sums, num_heads, weights, v, blocks, first, stop, Z, stride, column, 
         key += num_keys
 
 
-@njit(nogil=True)
+@njit
 def _copy(out, at, values, count):
     """Round to the elements of `out`."""
     whole = count // LANES * LANES

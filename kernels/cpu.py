@@ -35,7 +35,7 @@ class CpuLora:
     def __init__(self, arena: Tensor, table: OffsetTable) -> None:
         self._arena = arena
         self._table = table
-        self._loop = _compile(STORED[arena.dtype])
+        self._loop = compile_lora(arena.dtype)
         self._widths: dict[Site, Tensor] = {}
 
     def add_lora(self, y_TN: Tensor, x_TK: Tensor, segments: Segments, site: Site) -> None:
@@ -77,8 +77,9 @@ class CpuLora:
 
 
 @cache
-def _compile(stored: type[np.generic]) -> Any:
-    """Compile the loop for elements that are kept as `stored`: a second, once in a process."""
+def compile_lora(dtype: torch.dtype) -> Any:
+    """Compile the loop for arenas of `dtype`: seconds, once in a process."""
+    stored = STORED[dtype]
 
     def loop(arguments):
         f = carray(arguments, 1, FRAME)[0]
@@ -106,7 +107,7 @@ def _compile(stored: type[np.generic]) -> Any:
     return compile_loop(loop)
 
 
-@njit(nogil=True)
+@njit
 def _shrink(
     i_thread, num_threads, x_TK, arena, order, slot, indptr, a_at, rank, first, num_slices, v
 ):
@@ -137,7 +138,7 @@ def _shrink(
                 column += last_rank + 1
 
 
-@njit(nogil=True)
+@njit
 def _expand(i_thread, num_threads, y_TN, arena, order, slot, indptr, b_at, rank, first, widths, v):
     """y += v B, for this thread's share; a unit is a segment's rows at COLUMNS columns."""
     N = y_TN.shape[1]
@@ -168,7 +169,7 @@ def _expand(i_thread, num_threads, y_TN, arena, order, slot, indptr, b_at, rank,
             y_column += widths[j]
 
 
-@njit(nogil=True)
+@njit
 def _starts(order, rows, stride, begin):
     """Where the rows start that stand at these places of the order."""
     return times((order[rows[0]], order[rows[1]], order[rows[2]], order[rows[3]]), stride, begin)

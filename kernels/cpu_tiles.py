@@ -10,7 +10,7 @@ from numba import njit
 from .simd import LANES, add, fma, load, load_part, splat, store, store_part, total, zeros
 
 
-@njit(nogil=True, inline="never")
+@njit
 def project(x, x_at, a, a_from, K):
     """Sixteen dot products: of four rows of x, which start at `x_at`, with four ranks of A."""
     d0, d1, d2, d3 = _zeros(), _zeros(), _zeros(), _zeros()
@@ -31,7 +31,7 @@ def project(x, x_at, a, a_from, K):
     return _totals(d0), _totals(d1), _totals(d2), _totals(d3)
 
 
-@njit(nogil=True, inline="never")
+@njit
 def add_tile(y, y_at, num_rows, width, b, b_from, stride, num_ranks, v, rows, column):
     """Add v B to `width` columns of up to four rows of y, which start at `y_at`."""
     whole = width // (4 * LANES) * 4 * LANES
@@ -67,17 +67,17 @@ def add_tile(y, y_at, num_rows, width, b, b_from, stride, num_ranks, v, rows, co
             store_part(y, y_at[t] + n, add(b_y, b_sum), rest)
 
 
-@njit(nogil=True)
+@njit
 def _zeros():
     return zeros(), zeros(), zeros(), zeros()
 
 
-@njit(nogil=True)
+@njit
 def _load(x, at, k):
     return load(x, at[0] + k), load(x, at[1] + k), load(x, at[2] + k), load(x, at[3] + k)
 
 
-@njit(nogil=True)
+@njit
 def _load_part(x, at, k, count):
     return (
         load_part(x, at[0] + k, count),
@@ -87,17 +87,17 @@ def _load_part(x, at, k, count):
     )
 
 
-@njit(nogil=True)
+@njit
 def _fma(a, b, c):
     return fma(a, b[0], c[0]), fma(a, b[1], c[1]), fma(a, b[2], c[2]), fma(a, b[3], c[3])
 
 
-@njit(nogil=True)
+@njit
 def _totals(d):
     return total(d[0]), total(d[1]), total(d[2]), total(d[3])
 
 
-@njit(nogil=True)
+@njit
 def _add_to(y, at, d):
     store(y, at, add(load(y, at), d[0]))
     store(y, at + LANES, add(load(y, at + LANES), d[1]))
@@ -105,13 +105,13 @@ def _add_to(y, at, d):
     store(y, at + 3 * LANES, add(load(y, at + 3 * LANES), d[3]))
 
 
-@njit(nogil=True)
+@njit
 def four(first, last):
     """`first` and the three after it, none beyond `last`."""
     return first, min(first + 1, last), min(first + 2, last), min(first + 3, last)
 
 
-@njit(nogil=True)
+@njit
 def times(indices, stride, begin):
     """Where four rows of `stride` elements start, in int64."""
     return (
@@ -122,6 +122,6 @@ def times(indices, stride, begin):
     )
 
 
-@njit(nogil=True)
+@njit
 def fours(count):
     return (count + 3) // 4

@@ -51,7 +51,7 @@ def run_loop(loop: Any, *arguments: int) -> None:
     _parallel(loop.address, frame, torch.get_num_threads(), 0)
 
 
-@njit(nogil=True)
+@njit
 def share(i_thread, num_threads, cost):
     """Where a thread's part of the whole cost begins and ends."""
     return cost * i_thread // num_threads, cost * (i_thread + 1) // num_threads

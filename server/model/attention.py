@@ -12,10 +12,10 @@ from .attention_kernels import KernelAttention
 from .batch import ModelBatch
 from .kv_cache import AttentionLayer, KVCache
 
-AttentionResult: TypeAlias = tuple[Tensor, None]
 if TYPE_CHECKING:
     from .attention_cpu import CpuAttention
 
+AttentionResult: TypeAlias = tuple[Tensor, None]
 AttentionPath: TypeAlias = "CpuAttention | KernelAttention"
 
 
@@ -76,7 +76,7 @@ def choose_path(
         return KernelAttention(layers, dtype, device)
     from .attention_cpu import CpuAttention  # here, for numba need not be there beside a GPU
 
-    return CpuAttention()
+    return CpuAttention(dtype)
 
 
 def register(attend: Callable[..., AttentionResult]) -> str:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weft.kernels.attention_cpu import attention_decode_cpu
+from weft.kernels.attention_cpu import attention_decode_cpu, compile_decode
 
 from .batch import ModelBatch
 from .kv_cache import AttentionLayer
@@ -53,7 +53,8 @@ class Chunk:
 class CpuAttention:
     """Plans a step once for all layers that ask the same of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
+        compile_decode(dtype)  # now, or the first token of a request would wait for it
         self._batch: ModelBatch | None = None
         self._singles: Singles | None = None
         self._chunks: dict[tuple[int | None, int], list[Chunk]] = {}

@@ -142,6 +142,13 @@ def test_heads_of_any_layout_are_read() -> None:
     assert torch.equal(paged.decode(), want)
 
 
+def test_lengths_that_lie_apart_are_read() -> None:
+    paged = Paged(LENGTHS)
+    want = paged.decode()
+    paged.kv_len_B = paged.kv_len_B.repeat_interleave(2)[::2]
+    assert torch.equal(paged.decode(), want)
+
+
 def test_no_sequence_is_nothing_to_do() -> None:
     paged = Paged([3])
     paged.q_BHD, paged.table_BM = paged.q_BHD[:0], paged.table_BM[:0]

@@ -28,7 +28,24 @@ def _sum_of_products(a: Array, b: Array, scale: float) -> Any:
     return simd.total(simd.add(product, simd.splat(np.float32(scale))))
 
 
-convert, convert_part, sum_of_products = map(njit, (_convert, _convert_part, _sum_of_products))
+def _exponentials(source: Array, target: Array) -> None:
+    for i in range(0, len(source), simd.LANES):
+        simd.store(target, i, simd.exp(simd.load(source, i)))
+
+
+def _larger(a: Array, b: Array, target: Array) -> Any:
+    larger = simd.maximum(simd.load(a, 0), simd.load(b, 0))
+    simd.store(target, 0, larger)
+    return simd.highest(larger)
+
+
+def _product(a: Array, b: Array, target: Array) -> None:
+    simd.store(target, 0, simd.multiply(simd.load(a, 0), simd.load(b, 0)))
+
+
+convert, convert_part, sum_of_products, exponentials, larger, product = map(
+    njit, (_convert, _convert_part, _sum_of_products, _exponentials, _larger, _product)
+)
 
 
 def as_array(tensor: torch.Tensor) -> Array:
@@ -78,3 +95,37 @@ def test_lanes_are_added_in_pairs() -> None:
     while len(want) > 1:
         want = want[: len(want) // 2] + want[len(want) // 2 :]
     assert sum_of_products(a.numpy(), b.numpy(), 0.5) == pytest.approx(want.item(), rel=1e-6)
+
+
+def test_exponential_is_right_to_its_last_bits() -> None:
+    source = np.linspace(-87, 88, 1 << 14).astype(np.float32)
+    target = np.full_like(source, np.nan)
+    exponentials(source, target)
+    wanted = np.exp(source.astype(np.float64))
+    assert (np.abs(target - wanted) / wanted).max() < 1.2e-7
+
+
+def test_exponential_hides_no_nan_and_vanishes_far_below() -> None:
+    source = np.array([np.nan, -np.inf, -200.0, 0.0] * 4, np.float32)
+    target = np.empty_like(source)
+    exponentials(source, target)
+    assert np.isnan(target[0])
+    assert 0 <= target[1] == target[2] < 1e-37
+    assert target[3] == 1
+
+
+def test_larger_lane_by_lane_and_the_highest_of_all() -> None:
+    a, b = (torch.randn(16, generator=torch.Generator().manual_seed(i)).numpy() for i in (0, 1))
+    target = np.empty_like(a)
+    assert larger(a, b, target) == max(a.max(), b.max())
+    assert (target == np.maximum(a, b)).all()
+    b[3] = np.nan
+    larger(a, b, target)
+    assert target[3] == a[3]
+
+
+def test_product_lane_by_lane() -> None:
+    a, b = torch.randn(16).numpy(), torch.randn(16).numpy()
+    target = np.empty_like(a)
+    product(a, b, target)
+    assert (target == a * b).all()

@@ -70,7 +70,9 @@ class Mode(NamedTuple):
     tolerance: float
 
     def path(self, layer: AttentionLayer) -> AttentionPath:
-        return KernelAttention((layer,), self.dtype, CPU) if self.kernels else CpuAttention()
+        return (
+            KernelAttention((layer,), self.dtype, CPU) if self.kernels else CpuAttention(self.dtype)
+        )
 
 
 MODES = [

@@ -30,7 +30,7 @@ def plan(new: list[int], keys: list[int], *, window: int | None = None) -> list[
 
 def test_layers_that_ask_the_same_share_a_plan() -> None:
     batch, cache, written = make_step(FULL, [(2, 9), (1, 10)], torch.float32)
-    attention = CpuAttention()
+    attention = CpuAttention(torch.float32)
     attention.begin(batch)
     q_THD = torch.cat([rows[0] for rows in written])
     for layer in (FULL, variant(index=1), variant(window=3)):

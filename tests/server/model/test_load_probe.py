@@ -58,7 +58,7 @@ def test_slightly_wrong_attention_is_refused(wrong: str, tiny_llama: Path) -> No
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation="eager")
     prompts = probe_prompts(facts.vocab_size, CPU)
     right = record_layers(model, prompts[0])
-    attention = PagedAttention(tuple(map(WRONG[wrong], right)), CpuAttention())
+    attention = PagedAttention(tuple(map(WRONG[wrong], right)), CpuAttention(torch.float32))
     loaded = LoadedModel(model, facts, attention, [], SiteStep())
     found = run_packed(loaded.forward_base, prompts, loaded.layers, torch.float32)
     expected = [stock_logits(tiny_llama, tokens) for tokens in prompts]
