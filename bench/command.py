@@ -172,12 +172,12 @@ def cpu(
 def _run(context: click.Context, suite: "Suite", out: Path, note: str, commit: str | None) -> None:
     from .errors import BenchError
     from .machine import find_source
-    from .suite import Report, run_suite
+    from .suite import Invocation, run_suite
 
     try:
-        report = Report(command_line(), find_source(commit), note)
+        invocation = Invocation(command_line(), find_source(commit), note)
         with TemporaryDirectory(prefix="weft-bench-") as folder:
-            record = run_suite(suite, Path(folder), report=report, say=say)
+            record = run_suite(suite, Path(folder), invocation=invocation, say=say)
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     finish(context, record, out)
@@ -240,8 +240,8 @@ def kernels(
 ) -> None:
     """Check every kernel on a GPU and time it beside its floor and other people's kernels.
 
-    The core takes 8 minutes; what takes longer runs in slices, whose records `weft bench report`
-    makes one. Without a GPU, --small checks every kernel in Triton's interpreter.
+    A run ends after --minutes; what is left runs with --done, or in slices, whose records `weft
+    bench report` makes one. Without a GPU, --small checks every kernel in Triton's interpreter.
     """
     device = device or ("cpu" if grid == "small" else "cuda")
     if device == "cpu":

@@ -50,7 +50,7 @@ class Suite:
         return max(len(set(case.places) - {None}) for case in cases)
 
 
-class Report(NamedTuple):
+class Invocation(NamedTuple):
     """What a run writes of itself: the command line and what a person says of the machine."""
 
     command: str
@@ -58,7 +58,7 @@ class Report(NamedTuple):
     note: str
 
 
-def run_suite(suite: Suite, folder: Path, *, report: Report, say: Say) -> Record:
+def run_suite(suite: Suite, folder: Path, *, invocation: Invocation, say: Say) -> Record:
     """Run a suite; nothing is timed if the engine is wrong, and no peer that is.
 
     Args:
@@ -81,13 +81,13 @@ def run_suite(suite: Suite, folder: Path, *, report: Report, say: Say) -> Record
         say(f"starting {', '.join(options.peers) or 'no peers'}")
         rivals = open_rivals(bed, folder, num_together=suite.num_together, stack=stack)
         say("checking results")
-        trial = check_engine(bed)
-        found = {name: check_peer(name, peer, trial) for name, peer in rivals.peers.items()}
+        baseline = check_engine(bed)
+        found = {name: check_peer(name, peer, baseline) for name, peer in rivals.peers.items()}
         run_by: dict[str, Run] = {WEFT: bed.time}
         for name, peer in rivals.peers.items():
             if found[name].holds:
                 run_by[name] = partial(_time_peer, bed, peer)
-        held = [hold_heat(heat, run_by, say) for heat in suite.heats] if trial.holds else []
+        held = [hold_heat(heat, run_by, say) for heat in suite.heats] if baseline.holds else []
     ratios = make_ratios(suite.heats, held, figures=suite.figures)
     wrong = [
         Gap(name, "", f"WRONG {check.text}") for name, check in found.items() if not check.holds
@@ -99,22 +99,22 @@ def run_suite(suite: Suite, folder: Path, *, report: Report, say: Say) -> Record
     return Record(
         suite=suite.name,
         conditions=Conditions(
-            command=report.command,
-            source=report.source,
+            command=invocation.command,
+            source=invocation.source,
             seed=options.seed,
             started=started,
             seconds=time.monotonic() - began,
-            note=report.note,
+            note=invocation.note,
             load_average=(load, load_average()),
             hardware=find_hardware(device),
             versions=versions,
             ceilings=ceilings,
         ),
         parameters=_parameters(bed),
-        checks=[*trial.checks, *found.values()],
+        checks=[*baseline.checks, *found.values()],
         cells=make_cells(bed, suite.heats, held, ceilings, figures=suite.figures),
         ratios=ratios,
-        loads=trial.loads,
+        loads=baseline.loads,
         verdicts=suite.judge(ratios),
         gaps=[*rivals.missing, *wrong],
     )

@@ -16,7 +16,7 @@ NEW_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Baseline:
     """A batch of all adapters and some base rows, and what the engine made of it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Trial:
         return all(check.holds for check in self.checks)
 
 
-def check_engine(bed: Bed) -> Trial:
+def check_engine(bed: Bed) -> Baseline:
     """Run every request alone and all together, and every site by itself."""
     options = bed.options
     places = mixed_case(options.batch, options.num_adapters).places
@@ -51,17 +51,17 @@ def check_engine(bed: Bed) -> Trial:
         _delta_check(deltas),
         _agreement_check(f"tokens of {distinct} adapters in one batch as alone", agreement),
     ]
-    return Trial(requests, mixed.answers, checks, loads, limit)
+    return Baseline(requests, mixed.answers, checks, loads, limit)
 
 
-def check_peer(name: str, peer: Peer, trial: Trial) -> Check:
-    """Run the trial's requests at a peer."""
+def check_peer(name: str, peer: Peer, baseline: Baseline) -> Check:
+    """Run the baseline's requests at a peer."""
     answers = peer.answer(
-        [request.tokens for request in trial.requests],
-        [request.digest for request in trial.requests],
-        new_tokens=trial.requests[0].new_tokens,
+        [request.tokens for request in baseline.requests],
+        [request.digest for request in baseline.requests],
+        new_tokens=baseline.requests[0].new_tokens,
     )
-    agreement = compare_answers(trial.answers, answers, limit=trial.limit)
+    agreement = compare_answers(baseline.answers, answers, limit=baseline.limit)
     return _agreement_check(f"tokens as {name}", agreement)
 
 

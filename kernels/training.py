@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from . import cpu_products
+from . import training_cpu
 from .expand import expand
 from .outer import outer
 from .segments import Segments
@@ -33,7 +33,7 @@ class Products(NamedTuple):
 
 
 TRITON = Products(shrink, expand, outer)
-CPU = Products(cpu_products.shrink, cpu_products.expand, cpu_products.outer)
+CPU = Products(training_cpu.shrink, training_cpu.expand, training_cpu.outer)
 
 
 class Sums:

@@ -7,20 +7,20 @@ from weft.bench.contest import Timing
 from weft.bench.engine import engine_suite
 from weft.bench.machine import Source
 from weft.bench.record import Check, Record
-from weft.bench.suite import Report, hold_heat, run_suite
+from weft.bench.suite import Invocation, hold_heat, run_suite
 from weft.bench.table import write_table
-from weft.bench.verify import Trial
+from weft.bench.verify import Baseline
 
 from .beds import TINY
 
-REPORT = Report("weft bench engine", Source("0123456789ab", "clean"), "a test")
+INVOCATION = Invocation("weft bench engine", Source("0123456789ab", "clean"), "a test")
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     said: list[str] = []
     folder = tmp_path_factory.mktemp("suite")
-    record = run_suite(engine_suite(TINY, 1), folder, report=REPORT, say=said.append)
+    record = run_suite(engine_suite(TINY, 1), folder, invocation=INVOCATION, say=said.append)
     assert said[0] == "measuring the ceilings"
     return record
 
@@ -94,8 +94,8 @@ def test_who_may_not_run_is_left_out_of_the_heat() -> None:
 
 def test_trial_holds_only_if_every_check_does() -> None:
     right, wrong = Check("a", True, "", {}), Check("b", False, "", {})
-    assert Trial([], [], [right], [], 0.1).holds
-    assert not Trial([], [], [right, wrong], [], 0.1).holds
+    assert Baseline([], [], [right], [], 0.1).holds
+    assert not Baseline([], [], [right, wrong], [], 0.1).holds
 
 
 def test_suite_knows_how_many_adapters_run_together() -> None:

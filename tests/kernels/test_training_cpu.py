@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from weft.kernels import Half, Site, cpu_products, group_rows, reference
+from weft.kernels import Half, Site, group_rows, reference, training_cpu
 
 from .cases import (
     CPU_RUNS,
@@ -35,7 +35,7 @@ def test_every_product_equals_its_definition(
     x_TK, scaling = run.random(len(slot_T), site.width(half)), random_scaling(run)
     v = random_v(run, segments, site, num_planes=1)
     found = []
-    for ops in (cpu_products, reference):
+    for ops in (training_cpu, reference):
         own_v = ops.shrink(
             x_TK, segments, arena=arena, table=table, site=site, half=half, scaling=scaling
         )
@@ -60,7 +60,7 @@ def test_neighbours_of_one_width_are_one_block_and_others_stay_apart() -> None:
     arena, table = loader.arena.data, loader.arena.table
 
     def sizes(half: Half) -> list[tuple[tuple[int, ...], slice, slice]]:
-        blocks = cpu_products.blocks_of(arena, table, 0, site, half)
+        blocks = training_cpu.blocks_of(arena, table, 0, site, half)
         return [(tuple(block.matrix.shape), block.ranks, block.columns) for block in blocks]
 
     assert sizes(Half.A) == [((6, 64), slice(0, 6), slice(0, 64))]
@@ -75,7 +75,7 @@ def test_neighbours_of_one_width_are_one_block_and_others_stay_apart() -> None:
 
 def test_rows_of_neighbours_are_a_slice() -> None:
     segments = group_rows(np.array([1, 0, 0, 1, -1, 2]))
-    rows = [cpu_products.rows_of(segments, span) for span in segments.spans]
+    rows = [training_cpu.rows_of(segments, span) for span in segments.spans]
     assert rows[0] == slice(1, 3)
     assert rows[2] == slice(5, 6)
     assert isinstance(rows[1], torch.Tensor)
