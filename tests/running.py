@@ -85,9 +85,12 @@ def running_server(
         str(64 * 1024**2),
         *flags,
     ]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # other tests have the other cores
     with (
         log.open("ab") as file,
-        subprocess.Popen(command, stderr=file, stdout=file, start_new_session=True) as process,
+        subprocess.Popen(
+            command, env=one_thread, stderr=file, stdout=file, start_new_session=True
+        ) as process,
     ):
         server = Server(address, metrics, data_dir, process, log)
         try:
