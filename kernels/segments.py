@@ -64,12 +64,21 @@ class Segments:
         Raises:
             ValueError: `buffer` is not an int32 vector of this capacity.
         """
+        laid = self.lay_over(buffer)
+        buffer.copy_(self.buffer, non_blocking=True)
+        return laid
+
+    def lay_over(self, buffer: Tensor) -> "Segments":
+        """These segments as views of a buffer that holds their content, or will.
+
+        Raises:
+            ValueError: `buffer` is not an int32 vector of this capacity.
+        """
         if buffer.shape != self.buffer.shape or buffer.dtype != torch.int32:
             raise ValueError(
                 f"buffer is {buffer.dtype} {tuple(buffer.shape)}, segments need int32 "
                 f"{tuple(self.buffer.shape)}"
             )
-        buffer.copy_(self.buffer, non_blocking=True)
         sizes = (self.order.numel(), self.slot.numel(), self.items.shape[0])
         order, slot, indptr, items, counts = _views(buffer, *sizes)
         return replace(
@@ -124,6 +133,11 @@ def _work_items(slot: Ints, indptr: Ints, *, m_tile: int, rank_C: Ints | None) -
     first = indptr[segment] + tile * m_tile
     rows = np.minimum(m_tile, indptr[segment + 1] - first)
     return np.stack([slot[segment], first, rows], axis=1)
+
+
+def buffer_elements(capacity: int) -> int:
+    """Elements of the buffer of segments that have room for `capacity` rows."""
+    return _total(capacity, capacity, capacity)
 
 
 def _lengths(num_adapted: int, num_segments: int, num_items: int) -> tuple[int, ...]:

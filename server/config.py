@@ -127,11 +127,12 @@ class EngineConfig:
     max_rank: int = 256
     kv_bytes: int | None = None
     arena_bytes: int | None = None
+    graphs: bool = True
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__:
             value = getattr(self, field)
-            if value is not None and value < 1:
+            if value is not None and value is not False and value < 1:
                 raise ValueError(f"{field} {value} is below 1")
 
     def arena_bytes_on(self, device: str) -> int:

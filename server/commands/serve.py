@@ -143,6 +143,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--kv-bytes", COUNT, "KV cache. [1 GiB; what is left of 0.9 of memory on CUDA]")
 @option("--arena-bytes", COUNT, "Adapters on the device. [512 MiB; 8 GiB on CUDA]")
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
+@flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
 @common_options
 def serve(
@@ -158,6 +159,7 @@ def serve(
     kv_bytes: int | None,
     arena_bytes: int | None,
     disk_bytes: int,
+    no_graphs: bool,
     no_worker: bool,
     common: Common,
 ) -> None:
@@ -175,6 +177,7 @@ def serve(
                 max_rank=common.max_rank,
                 kv_bytes=kv_bytes,
                 arena_bytes=arena_bytes,
+                graphs=not no_graphs,
             ),
             front=FrontConfig(
                 listen=Address.parse(listen),

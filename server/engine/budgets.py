@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 BLOCK_TOKENS = 16
 NUM_SLOTS = 4096
 MEMORY_SHARE = 0.9
+GRAPH_BYTES = 2 * GIB  # for decode graphs: they share one pool, and each keeps its launches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
     defaults = defaults_of(model.device)
     max_batch_tokens = config.max_batch_tokens or defaults.max_batch_tokens
     arena_bytes = config.arena_bytes_on(model.device.type)
-    kv_bytes = config.kv_bytes or _default_kv_bytes(model, max_batch_tokens, arena_bytes)
+    kv_bytes = config.kv_bytes or _default_kv_bytes(
+        model, max_batch_tokens, arena_bytes, graph_bytes=GRAPH_BYTES if config.graphs else 0
+    )
     num_blocks = kv_bytes // block_bytes(model.layers, block_tokens=BLOCK_TOKENS, dtype=model.dtype)
     num_tokens = num_blocks * BLOCK_TOKENS
     wanted = wanted_context(config, facts, model.device)
@@ -111,17 +114,20 @@ def wanted_context(config: EngineConfig, facts: BaseFacts, device: torch.device)
     return config.max_context
 
 
-def _default_kv_bytes(model: LoadedModel, max_batch_tokens: int, arena_bytes: int) -> int:
+def _default_kv_bytes(
+    model: LoadedModel, max_batch_tokens: int, arena_bytes: int, *, graph_bytes: int
+) -> int:
     """A fixed size on the CPU; on a GPU what the weights, the arena and the largest step leave."""
     if model.device.type == "cpu":
         return CPU_KV_BYTES
     step_bytes = _measure_step(model, min(max_batch_tokens, model.facts.max_context))
     free, total = torch.cuda.mem_get_info(model.device)
-    kv_bytes = int(free - (1 - MEMORY_SHARE) * total) - arena_bytes - step_bytes
+    kv_bytes = int(free - (1 - MEMORY_SHARE) * total) - arena_bytes - step_bytes - graph_bytes
     if kv_bytes < 1:
         raise StartFailed(
             f"{free // MIB} MiB are free on the device; the arena takes {arena_bytes // MIB}, "
-            f"a step {step_bytes // MIB}: nothing is left for the KV cache"
+            f"a step {step_bytes // MIB}, graphs {graph_bytes // MIB}: nothing is left for the KV "
+            "cache"
         )
     return kv_bytes
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import count
 
 import torch
+from torch import Tensor
 
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
@@ -38,6 +39,7 @@ from weft.server.model.loader import LoadedModel
 from .batch import build_batch
 from .budgets import make_budgets
 from .figures import Figures
+from .graphs import DecodeGraphs, capture_decodes, cuda_capture
 from .kv_cache import BlockAllocator
 from .loader import Broken
 from .loads import Loads
@@ -77,7 +79,7 @@ class Engine:
         self._send = send
         self.cache = KVCache(
             model.layers,
-            num_blocks=budgets.num_blocks,
+            num_blocks=budgets.num_blocks + 1,  # the last one is nobody's: graphs pad with it
             block_tokens=budgets.block_tokens,
             dtype=model.dtype,
             device=model.device,
@@ -91,6 +93,7 @@ class Engine:
             max_rank=budgets.max_rank,
             tiles=tiles,
         )
+        self._graphs = self._capture() if config.graphs and model.device.type == "cuda" else None
         self.blocks = BlockAllocator(budgets.num_blocks)
         self.residency = Residency(
             budgets.arena_elements,
@@ -148,11 +151,28 @@ class Engine:
 
     def _run(self, plan: Plan) -> Drawn:
         """Run the model on the plan and draw for every sequence that is due."""
-        batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)
-        logits_BV = self._model.forward(batch, self.cache, self.arena)
+        if self._graphs is not None and self._graphs.takes(plan):
+            logits_BV = self._graphs.run(plan)
+        else:
+            logits_BV = self._forward(plan)
         due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
         rows = [Row(s.request.sampling, s.num_generated, s.request.logprobs) for s in due]
         return draw(logits_BV, rows)
+
+    def _forward(self, plan: Plan) -> Tensor:
+        batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)
+        return self._model.forward(batch, self.cache, self.arena)
+
+    def _capture(self) -> DecodeGraphs | None:
+        limits = self.budgets.limits
+        return capture_decodes(
+            self._model,
+            self.cache,
+            self.arena,
+            max_rows=limits.max_sequences,
+            max_blocks=-(-limits.max_context // self.budgets.block_tokens),
+            capture=cuda_capture(self._model.device),
+        )
 
     def _deliver(self, plan: Plan, drawn: Drawn) -> None:
         """Account for the step and tell every front its tokens, then its ends."""

@@ -43,9 +43,11 @@ class KernelAttention:
         """Start a step."""
         self._block_table_BM = batch.block_table_BM
         if batch.indptr_B1[-1] == len(batch.kv_len_B):
-            kv_len_B = torch.tensor(batch.kv_len_B, dtype=torch.int32)
-            self._kv_len_B = kv_len_B.to(self._device, non_blocking=True)
-            self._make_room(len(kv_len_B))
+            self._make_room(len(batch.kv_len_B))
+            self._kv_len_B = batch.kv_len
+            if batch.kv_len is None:
+                kv_len_B = torch.tensor(batch.kv_len_B, dtype=torch.int32)
+                self._kv_len_B = kv_len_B.to(self._device, non_blocking=True)
         else:
             for tokens in self._tile_tokens:
                 tiles = cut_queries(batch.indptr_B1, batch.kv_len_B, max_rows=tokens)

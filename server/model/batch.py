@@ -21,6 +21,7 @@ class ModelBatch:
         block_table_BM: int32; entries behind a sequence's last block are not read.
         logit_rows: int64, the rows whose logits are wanted; may be empty.
         segments: The adapted rows; None = base rows only.
+        kv_len: `kv_len_B` on the device, int32, where the step brings it; None = it has to be sent.
     """
 
     tokens_T: Tensor
@@ -31,3 +32,4 @@ class ModelBatch:
     block_table_BM: Tensor
     logit_rows: Tensor
     segments: Segments | None = None
+    kv_len: Tensor | None = None

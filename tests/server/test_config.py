@@ -126,3 +126,8 @@ def test_sockets_of_a_deep_data_directory_lie_where_paths_are_short(tmp_path: Pa
     deep = DataDir(tmp_path / ("d" * 120))
     assert len(str(deep.socket("engine"))) <= MAX_SOCKET_PATH_BYTES
     assert deep.socket("engine") != deep.socket("redis")
+
+
+def test_graphs_may_be_left_out() -> None:
+    assert EngineConfig().graphs
+    assert not EngineConfig(graphs=False).graphs

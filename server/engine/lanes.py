@@ -1,0 +1,67 @@
+"""Which lane of the device's block table is whose.
+
+The table of every sequence that decodes stays on the device; a step sends what has changed in it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .sequence import Sequence
+
+
+class Write(NamedTuple):
+    """Entries of a lane's row, from `first` on, that the device does not have yet."""
+
+    lane: int
+    first: int
+    blocks: list[int]
+
+
+@dataclass(slots=True)
+class Lane:
+    """`table` is the sequence's own list, of which the device has `num_known` entries."""
+
+    number: int
+    table: list[int]
+    num_known: int = 0
+
+
+class Lanes:
+    """Gives every sequence of a step a lane; who has not decoded for longest loses his.
+
+    The last known entry of a table may still change, for a block that becomes full can turn out to
+    be computed already; those before it are final as long as the sequence keeps its list.
+    """
+
+    def __init__(self, num_lanes: int) -> None:
+        self._free = list(range(num_lanes - 1, -1, -1))
+        self._lanes: OrderedDict[Sequence, Lane] = OrderedDict()
+
+    def place(self, sequences: Iterable[Sequence]) -> tuple[list[int], list[Write]]:
+        """Answer each sequence's lane, and what to write before the step reads the table.
+
+        The sequences are different ones, and no more than there are lanes.
+        """
+        lanes = [self._lane_of(sequence) for sequence in sequences]
+        writes = [write for lane in lanes if (write := _catch_up(lane)) is not None]
+        return [lane.number for lane in lanes], writes
+
+    def _lane_of(self, sequence: Sequence) -> Lane:
+        lane = self._lanes.get(sequence)
+        if lane is None:
+            number = self._free.pop() if self._free else self._lanes.popitem(last=False)[1].number
+            lane = self._lanes[sequence] = Lane(number, sequence.blocks)
+        elif lane.table is not sequence.blocks:
+            lane.table, lane.num_known = sequence.blocks, 0
+        self._lanes.move_to_end(sequence)
+        return lane
+
+
+def _catch_up(lane: Lane) -> Write | None:
+    known, lane.num_known = lane.num_known, len(lane.table)
+    if known == lane.num_known:
+        return None
+    first = max(known - 1, 0)
+    return Write(lane.number, first, lane.table[first:])

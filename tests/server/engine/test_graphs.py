@@ -1,0 +1,105 @@
+"""Decode steps from graphs equal those laid out anew. Here a replay runs the captured step again;
+on a GPU it is a CUDA graph."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from weft.kernels import Arena
+from weft.server.config import EngineConfig
+from weft.server.engine.graphs import (
+    DecodeGraphs,
+    Replay,
+    capture_decodes,
+    cuda_capture,
+    graph_rows,
+)
+from weft.server.engine.plan import Plan
+from weft.server.model.adapt import kernel_sites
+from weft.server.model.kv_cache import KVCache
+from weft.server.model.loader import load_model
+
+from .worlds import Front, World
+
+CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=6)
+
+
+def again(step: Replay) -> Replay:
+    return step
+
+
+@pytest.fixture
+def front(world: World) -> Iterator[Front]:
+    front = Front(world, CONFIG)
+    yield front
+    front.close()
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "sizes"),
+    [(1, [1]), (6, [1, 2, 4, 6]), (20, [1, 2, 4, 8, 16, 20]), (400, [256, 320, 384, 400])],
+)
+def test_sizes_end_with_the_largest_step(max_rows: int, sizes: list[int]) -> None:
+    assert graph_rows(max_rows)[-len(sizes) :] == sizes
+
+
+def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) -> None:
+    engine = front.engine
+    graphs = capture_decodes(
+        world.model, engine.cache, engine.arena, max_rows=6, max_blocks=32, capture=again
+    )
+    assert graphs is not None
+    took: list[bool] = []
+    takes = graphs.takes
+
+    def note(plan: Plan) -> bool:
+        took.append(takes(plan))
+        return took[-1]
+
+    graphs.takes = note  # type: ignore[method-assign]
+
+    def run(graphs: DecodeGraphs | None) -> list[list[int]]:
+        engine._graphs = graphs
+        streams = [
+            front.submit([5 + i] * (4 * i + 1), model=model, max_tokens=20)
+            for i, model in enumerate((None, "r8 on all", "r64 on o", None, "r16 on mlp"))
+        ]
+        front.finish()
+        return [front.answers[stream].tokens for stream in streams]
+
+    assert run(graphs) == run(None)
+    assert sum(took) >= 15
+
+
+def test_graphs_that_change_the_logits_are_not_used(
+    world: World, front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(step: Replay) -> Replay:
+        return lambda: step() * 1.5
+
+    engine = front.engine
+    graphs = capture_decodes(
+        world.model, engine.cache, engine.arena, max_rows=2, max_blocks=32, capture=broken
+    )
+    assert graphs is None
+    assert "change the logits by 0.5" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_graphs_equal_ordinary_steps(world: World) -> None:
+    device = torch.device("cuda")
+    model = load_model(world.folder, facts=world.facts, device=device, dtype=torch.float32)
+    cache = KVCache(model.layers, num_blocks=64, block_tokens=16, dtype=model.dtype, device=device)
+    sites = kernel_sites(world.facts).values()
+    arena = Arena(
+        1 << 20,
+        num_slots=8,
+        num_slices=sum(len(site.out_features) for site in sites),
+        dtype=model.dtype,
+        device=device,
+    )
+    captured = cuda_capture(device)
+    graphs = capture_decodes(model, cache, arena, max_rows=20, max_blocks=8, capture=captured)
+    assert graphs is not None
