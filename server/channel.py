@@ -8,6 +8,7 @@ seconds of the monotonic clock, which all processes of one machine share.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from enum import IntEnum
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,14 @@ from weft import __version__
 
 BUILD = __version__
 HIGH_WATER_MARK = 10_000  # messages that may wait for one front
+
+
+class Priority(IntEnum):
+    """Class of a request; the higher goes first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
 
 
 class Sampling(Struct, frozen=True, gc=False):
@@ -43,7 +52,7 @@ class Submit(Struct, frozen=True, tag=True):
     Attributes:
         stream: Number of the sequence, unique within the front.
         digest: Adapter, or None for the base.
-        salt: Separates prefix caches: the tenant.
+        salt: The tenant: separates prefix caches, and takes its share of the service.
         logprobs: Alternatives to report with every token, 0…20; None for no logprobs at all.
         deadline: Instant after which nobody waits for the answer.
     """
@@ -57,6 +66,7 @@ class Submit(Struct, frozen=True, tag=True):
     salt: str
     logprobs: int | None = None
     deadline: float | None = None
+    priority: Priority = Priority.NORMAL
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):

@@ -13,6 +13,7 @@ DEFAULT_ARENA_BYTES = {"cpu": 512 * MIB, "cuda": 8 * GIB}
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
 RESERVED_NAMES = ("sha256", "shared")
+POLICIES = ("fcfs", "priority")
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -118,6 +119,20 @@ class DataDir:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulingConfig:
+    """In which order the engine serves; waiting for `ageing_s` counts as a class of priority."""
+
+    policy: str = "fcfs"
+    ageing_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy {self.policy!r} is not one of {', '.join(POLICIES)}")
+        if self.ageing_s <= 0:
+            raise ValueError(f"ageing_s {self.ageing_s} is not above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Budgets of the engine; None means the device's own default."""
 
@@ -128,11 +143,12 @@ class EngineConfig:
     kv_bytes: int | None = None
     arena_bytes: int | None = None
     graphs: bool = True
+    scheduling: SchedulingConfig = SchedulingConfig()
 
     def __post_init__(self) -> None:
         for field in self.__dataclass_fields__:
             value = getattr(self, field)
-            if value is not None and value is not False and value < 1:
+            if type(value) is int and value < 1:
                 raise ValueError(f"{field} {value} is below 1")
 
     def arena_bytes_on(self, device: str) -> int:

@@ -15,9 +15,12 @@ from rich.text import Text
 from weft.client import Answer, AsyncClient, Sampling, Stopping, WeftError, system, user
 from weft.client.generation import generate_request
 from weft.protos.v1.inference_pb2 import GenerateRequest, GenerateResponse
+from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
 
 from .session import Session, SessionCommand
 from .terminal import document_of, short
+
+PRIORITIES = {"high": PRIORITY_HIGH, "normal": PRIORITY_NORMAL, "low": PRIORITY_LOW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Lane:
 @click.option("--min-p", type=click.FloatRange(0, 1))
 @click.option("--seed", type=click.IntRange(0), help="Repeats an answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
+@click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
 @click.option("--logprobs", type=click.IntRange(0, 20), help="Show so many alternatives.")
 @click.pass_obj
 def generate(
@@ -61,6 +65,7 @@ def generate(
     min_p: float | None,
     seed: int | None,
     stop: tuple[str, ...],
+    priority: str | None,
     logprobs: int | None,
 ) -> None:
     """Stream the answer of MODEL to PROMPT, which - or nothing reads from standard input.
@@ -73,6 +78,8 @@ def generate(
     sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
     whole = generate_request("", text="", sampling=sampling)
     whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop))
+    if priority is not None:
+        whole.priority = PRIORITIES[priority]
     if logprobs is not None:
         whole.logprobs = logprobs
     if is_text:

@@ -12,12 +12,14 @@ import click
 from weft.server.config import (
     DTYPES,
     GIB,
+    POLICIES,
     Address,
     DataDir,
     EngineConfig,
     FrontConfig,
     ModelConfig,
     RegistryConfig,
+    SchedulingConfig,
     ServeConfig,
     default_data_dir,
     default_device,
@@ -142,6 +144,8 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--max-batch-tokens", COUNT, "Tokens of a step. [512; 8192 on CUDA]")
 @option("--kv-bytes", COUNT, "KV cache. [1 GiB; what is left of 0.9 of memory on CUDA]")
 @option("--arena-bytes", COUNT, "Adapters on the device. [512 MiB; 8 GiB on CUDA]")
+@option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fcfs")
+@option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
@@ -158,6 +162,8 @@ def serve(
     max_batch_tokens: int | None,
     kv_bytes: int | None,
     arena_bytes: int | None,
+    policy: str,
+    ageing_s: float,
     disk_bytes: int,
     no_graphs: bool,
     no_worker: bool,
@@ -178,6 +184,7 @@ def serve(
                 kv_bytes=kv_bytes,
                 arena_bytes=arena_bytes,
                 graphs=not no_graphs,
+                scheduling=SchedulingConfig(policy=policy, ageing_s=ageing_s),
             ),
             front=FrontConfig(
                 listen=Address.parse(listen),

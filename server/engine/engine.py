@@ -43,6 +43,7 @@ from .graphs import DecodeGraphs, capture_decodes, cuda_capture
 from .kv_cache import BlockAllocator
 from .loader import Broken
 from .loads import Loads
+from .order import make_order
 from .places import Place
 from .plan import Plan
 from .probing import Probing
@@ -104,6 +105,7 @@ class Engine:
             budgets.limits,
             self.blocks,
             self.residency,
+            order=make_order(config.scheduling),
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
             dtype=facts.dtype,

@@ -1,5 +1,6 @@
 """What one step runs: plain data."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .sequence import Sequence
@@ -31,6 +32,26 @@ class Plan(NamedTuple):
         if num_decodes == len(self.chunks):
             return "decode"
         return "mixed" if num_decodes else "prefill"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan in the making: tokens per sequence, and the tokens that may still be added."""
+
+    budget: int
+    _num_tokens: dict[Sequence, int] = field(default_factory=dict)
+
+    def add(self, sequence: Sequence, num: int) -> None:
+        self._num_tokens[sequence] = num
+        self.budget -= num
+
+    def drop(self, sequence: Sequence) -> None:
+        self.budget += self._num_tokens.pop(sequence, 0)
+
+    def plan(self) -> Plan:
+        return Plan(
+            tuple(Chunk(s, s.num_computed, s.num_computed + n) for s, n in self._num_tokens.items())
+        )
 
 
 class Ended(NamedTuple):

@@ -89,12 +89,16 @@ class Residency:
 
     def acquire(self, digest: str) -> int | None:
         """Turn a waiting sequence into a pin and answer the slot; None while it has to wait."""
-        adapter = self._adapters[digest]
-        if adapter.place is not Place.RESIDENT or self._is_closed(digest):
+        if not self.is_open(digest):
             return None
+        adapter = self._adapters[digest]
         adapter.waiting -= 1
         adapter.pins += 1
         return adapter.slot
+
+    def is_open(self, digest: str) -> bool:
+        """Whether a waiting sequence may start on the adapter."""
+        return self.place_of(digest) is Place.RESIDENT and not self._is_closed(digest)
 
     def release(self, digest: str) -> None:
         """Take a pin back."""

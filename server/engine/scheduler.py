@@ -1,8 +1,8 @@
 """Which sequences run in the next step, and how many tokens of each: plain data, one plan a step.
 
-The token budget goes to rows that decode, then to prefills under way, then to admissions, each by
-arrival. A sequence whose adapter has no slot yet is passed over; one that lacks blocks is not, so
-nobody younger takes them from it. Blocks for running sequences are taken from the latest arrival,
+The token budget goes to rows that decode, then to prefills under way and admissions in the order
+of `order.py`. A sequence whose adapter has no slot yet is passed over; one that lacks blocks is
+not, so nobody behind it takes them. Blocks for running sequences are taken from the last in order,
 which computes its tokens again later.
 """
 
@@ -14,16 +14,18 @@ from weft.server.channel import Submit
 
 from .kv_cache import BlockAllocator, block_key, root_key
 from .limits import Limits
-from .plan import Chunk, Ended, Plan
+from .order import Order
+from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
+from .waiting import Candidates, Waiting
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
 
 
 class Scheduler:
-    """Owns the queues. Every sequence is in `waiting` or in `running`, both by arrival."""
+    """Owns the queues. Every sequence waits or is in `running`, which is by arrival."""
 
     def __init__(
         self,
@@ -31,13 +33,15 @@ class Scheduler:
         blocks: BlockAllocator,
         residency: Residency,
         *,
+        order: Order,
         block_tokens: int,
         base_digest: str,
         dtype: str,
     ) -> None:
-        self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.lacks_blocks = False
+        self._order = order
+        self._waiting = Waiting(order)
         self._limits = limits
         self._blocks = blocks
         self._residency = residency
@@ -46,6 +50,11 @@ class Scheduler:
         self._dtype = dtype
         self._watermark = int(WATERMARK * blocks.num_blocks)
         self._deadlines: list[tuple[float, int, Sequence]] = []
+
+    @property
+    def waiting(self) -> list[Sequence]:
+        """Every sequence that does not run, by arrival."""
+        return self._waiting.by_arrival
 
     def submit(self, peer: bytes, request: Submit, *, arrival: int, now: float) -> Sequence:
         """Queue a sequence.
@@ -62,7 +71,7 @@ class Scheduler:
             sequence.tier = self._residency.want(request.digest, peer)
         if request.deadline is not None:
             heapq.heappush(self._deadlines, (request.deadline, arrival, sequence))
-        self.waiting.append(sequence)
+        self._waiting.add(sequence)
         return sequence
 
     def expired(self, now: float) -> Iterator[Sequence]:
@@ -74,19 +83,25 @@ class Scheduler:
 
     def plan(self, now: float) -> Plan:
         """Choose the next step's rows and hold blocks and slots for them."""
-        planned: dict[Sequence, int] = {}
-        budget = self._limits.max_batch_tokens
-        for sequence in sorted(self.running, key=lambda s: s.num_uncomputed > 1):
-            num = min(sequence.num_uncomputed, budget)
-            while sequence.state is State.RUNNING and not self._grow(sequence, num):
-                victim = self.running[-1]
-                budget += planned.pop(victim, 0)
-                self._preempt(victim)
-            if num and sequence.state is State.RUNNING:
-                planned[sequence] = num
-                budget -= num
-        self._admit(planned, budget, now)
-        return Plan(tuple(Chunk(s, s.num_computed, s.num_computed + n) for s, n in planned.items()))
+        draft = Draft(self._limits.max_batch_tokens)
+        prefills = []
+        for sequence in list(self.running):
+            if sequence.num_uncomputed > 1:
+                prefills.append(sequence)
+            else:
+                self._go_on(sequence, draft)
+        self._fill(draft, prefills, now)
+        return draft.plan()
+
+    def _go_on(self, sequence: Sequence, draft: Draft) -> None:
+        """Plan the next tokens of a running sequence, at the cost of the last in order."""
+        num = min(sequence.num_uncomputed, draft.budget)
+        while sequence.state is State.RUNNING and not self._grow(sequence, num):
+            victim = max(self.running, key=self._order.age)
+            draft.drop(victim)
+            self._preempt(victim)
+        if num and sequence.state is State.RUNNING:
+            draft.add(sequence, num)
 
     def _grow(self, sequence: Sequence, num: int) -> bool:
         """Hold the blocks for `num` more tokens; False if there are not enough."""
@@ -103,31 +118,46 @@ class Scheduler:
         sequence.num_computed = 0
         if sequence.digest is not None:
             self._residency.want(sequence.digest, sequence.peer)
-        insort(self.waiting, sequence, key=_by_arrival)
+        self._waiting.add(sequence)
 
-    def _admit(self, planned: dict[Sequence, int], budget: int, now: float) -> None:
+    def _fill(self, draft: Draft, prefills: list[Sequence], now: float) -> None:
+        """Give what is left of the budget to prefills under way and to admissions, in order."""
         self.lacks_blocks = False
-        admitted: list[Sequence] = []
-        for sequence in self.waiting:
-            if not budget or len(self.running) + len(admitted) >= self._limits.max_sequences:
-                break
+        groups = self._waiting.open_groups(now, self._residency.is_open)
+        candidates = Candidates(self._order, groups if self._has_room(draft) else ())
+        for prefill in sorted(prefills, key=self._order.age):
+            self._admit(candidates, draft, now, before=prefill)
+            self._go_on(prefill, draft)
+        self._admit(candidates, draft, now)
+
+    def _admit(
+        self, candidates: Candidates, draft: Draft, now: float, *, before: Sequence | None = None
+    ) -> None:
+        """Admit whoever fits, as long as they go before a prefill under way, if one is given."""
+        while self._has_room(draft):
+            sequence = candidates.first()
+            if sequence is None or (before and self._order.age(before) < self._order.age(sequence)):
+                return
             if not self._acquire_slot(sequence, now):
+                candidates.pass_over()
                 continue
-            num = self._acquire_blocks(sequence, budget)
+            num = self._acquire_blocks(sequence, draft.budget)
             if not num:
                 self._return_slot(sequence)
                 self.lacks_blocks = True
-                break
-            admitted.append(sequence)
-            planned[sequence] = num
-            budget -= num
-        for sequence in admitted:
-            sequence.state = State.RUNNING
-            if sequence.admitted_at is None:
-                sequence.admitted_at = now
-            insort(self.running, sequence, key=_by_arrival)
-        if admitted:
-            self.waiting = [s for s in self.waiting if s.state is not State.RUNNING]
+                return
+            self._start(sequence, now)
+            draft.add(sequence, num)
+
+    def _has_room(self, draft: Draft) -> bool:
+        return draft.budget > 0 and len(self.running) < self._limits.max_sequences
+
+    def _start(self, sequence: Sequence, now: float) -> None:
+        self._waiting.remove(sequence)
+        sequence.state = State.RUNNING
+        if sequence.admitted_at is None:
+            sequence.admitted_at = now
+        insort(self.running, sequence, key=_by_arrival)
 
     def _acquire_slot(self, sequence: Sequence, now: float) -> bool:
         if sequence.digest is None:
@@ -207,7 +237,7 @@ class Scheduler:
         if sequence.state is State.RUNNING:
             self._let_go(sequence)
         else:
-            self.waiting.remove(sequence)
+            self._waiting.remove(sequence)
             if sequence.digest is not None:
                 self._residency.unwant(sequence.digest)
         sequence.state = State.FINISHED
@@ -240,7 +270,7 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Assert that queues, blocks and adapters agree."""
-        assert self.waiting == sorted(self.waiting, key=_by_arrival)
+        self._waiting.check_integrity()
         assert self.running == sorted(self.running, key=_by_arrival)
         assert all(s.state is State.RUNNING for s in self.running)
         assert not any(s.state in (State.RUNNING, State.FINISHED) for s in self.waiting)

@@ -60,6 +60,10 @@ class Sequence:
         return self.request.digest
 
     @property
+    def tenant(self) -> str:
+        return self.request.salt
+
+    @property
     def num_generated(self) -> int:
         return len(self.tokens) - len(self.request.tokens)
 

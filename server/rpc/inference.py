@@ -75,6 +75,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     salt=caller.tenant,
                     logprobs=plan.logprobs,
                     deadline=deadline,
+                    priority=plan.priority,
                 )
 
             async with aclosing(generation.run(self._link, submit)) as responses:

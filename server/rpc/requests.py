@@ -7,7 +7,7 @@ from transformers import GenerationConfig
 
 from weft.adapters.errors import Unsupported
 from weft.protos.v1 import inference_pb2, types_pb2
-from weft.server.channel import Sampling
+from weft.server.channel import Priority, Sampling
 
 from .fields import MAX_REQUEST_ID, Findings
 
@@ -15,6 +15,12 @@ MAX_STOPS = 16
 MAX_LOGPROBS = 20
 DEFAULT_FLUSH_MS = 15
 MAX_FLUSH_MS = 1000
+PRIORITIES = {
+    types_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    types_pb2.PRIORITY_HIGH: Priority.HIGH,
+    types_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    types_pb2.PRIORITY_LOW: Priority.LOW,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Plan:
     include_stop: bool
     logprobs: int | None
     flush_s: float
+    priority: Priority = Priority.NORMAL
 
 
 def read_generate(
@@ -95,6 +102,9 @@ def read_generate(
         len(stopping.stop_token_ids),
         f"at most {MAX_STOPS}",
     )
+    findings.check(
+        request.priority in PRIORITIES, "priority", request.priority, "HIGH, NORMAL or LOW"
+    )
     for name, value, limit in (
         ("logprobs", request.logprobs, MAX_LOGPROBS),
         ("flush_ms", flush_ms, MAX_FLUSH_MS),
@@ -111,6 +121,7 @@ def read_generate(
         include_stop=stopping.include_stop,
         logprobs=request.logprobs if request.HasField("logprobs") else None,
         flush_s=flush_ms / 1000,
+        priority=PRIORITIES[request.priority],
     )
 
 
@@ -181,7 +192,6 @@ def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
         "constraint": request.HasField("constraint"),
         "adapters": bool(request.adapters),
         "prompt_logprobs": request.HasField("prompt_logprobs"),
-        "priority": request.priority in (types_pb2.PRIORITY_HIGH, types_pb2.PRIORITY_LOW),
         "sampling.presence_penalty": sampling.presence_penalty != 0,
         "sampling.frequency_penalty": sampling.frequency_penalty != 0,
         "sampling.repetition_penalty": sampling.HasField("repetition_penalty")

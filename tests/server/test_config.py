@@ -12,6 +12,7 @@ from weft.server.config import (
     FrontConfig,
     ModelConfig,
     RegistryConfig,
+    SchedulingConfig,
     ServeConfig,
     default_data_dir,
     default_dtype,
@@ -70,6 +71,13 @@ def test_store_is_refused_by_name(store: str) -> None:
 def test_a_budget_below_one_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="max_sequences 0"):
         EngineConfig(max_sequences=0)
+
+
+def test_an_unknown_policy_and_an_ageing_of_nothing_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'sjf' is not one of fcfs, priority"):
+        SchedulingConfig(policy="sjf")
+    with pytest.raises(ValueError, match=r"ageing_s 0.0 is not above 0"):
+        SchedulingConfig(ageing_s=0.0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ It needs grpcio and protobuf only, and knows the wire only.
 """
 
 from weft.protos.v1.inference_pb2 import ChatMessage, Sampling, Stopping
+from weft.protos.v1.types_pb2 import Priority
 
 from .errors import FieldViolation, WeftError, error_of_status
 from .faces import AsyncClient, Client
@@ -22,6 +23,7 @@ __all__ = [
     "Client",
     "Completion",
     "FieldViolation",
+    "Priority",
     "Progress",
     "Sampling",
     "Stopping",

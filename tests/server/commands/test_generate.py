@@ -4,6 +4,7 @@ import pytest
 
 from tests.client.service import State
 from weft.protos.v1.inference_pb2 import GenerateRequest
+from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_UNSPECIFIED
 from weft.server.commands.generate import Lane, side_by_side
 
 from .conftest import Weft
@@ -34,14 +35,14 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
     weft(
         *("generate", "support", "x", "--temperature", "0", "--top-p", "0.5", "--top-k", "3"),
         *("--min-p", "0.1", "--seed", "7", "--max-tokens", "9", "--stop", ".", "--stop", "!"),
-        *("--logprobs", "2"),
+        *("--logprobs", "2", "--priority", "high"),
     )
     [request] = requests_in(state)
     sampling = request.sampling
     assert sampling.HasField("temperature")
     assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (0.5, 3, 0.1, 7)
     assert (request.stopping.max_tokens, list(request.stopping.stop)) == (9, [".", "!"])
-    assert request.logprobs == 2
+    assert (request.logprobs, request.priority) == (2, PRIORITY_HIGH)
 
 
 def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> None:
@@ -50,6 +51,7 @@ def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> Non
     assert not request.sampling.ListFields()
     assert not request.stopping.ListFields()
     assert not request.HasField("logprobs")
+    assert request.priority == PRIORITY_UNSPECIFIED
 
 
 def test_several_models_answer_the_same_prompt(weft: Weft, state: State) -> None:

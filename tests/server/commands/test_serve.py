@@ -46,6 +46,8 @@ def test_other_than_loopback_is_not_served_without_keys(refused: Refused, listen
         (["--device", "abacus"], "abacus"),
         (["--api-keys", "/nowhere"], "/nowhere"),
         (["--log-format", "xml"], "xml"),
+        (["--policy", "sjf"], "sjf"),
+        (["--ageing-s", "0"], "ageing_s 0.0 is not above 0"),
         (["--fast"], "--fast"),
     ],
     ids=" ".join,

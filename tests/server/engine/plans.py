@@ -1,20 +1,49 @@
 """Sequences and schedulers for tests of the parts that plan, without a model."""
 
-from weft.server.channel import Sampling, Submit
+from collections.abc import Iterable
+
+from weft.server.channel import Priority, Sampling, Submit
+from weft.server.config import SchedulingConfig
 from weft.server.engine.kv_cache import BlockAllocator
 from weft.server.engine.limits import Limits
+from weft.server.engine.order import make_order
 from weft.server.engine.places import Copy, Fetch, Open
 from weft.server.engine.plan import Ended, Plan
 from weft.server.engine.residency import Residency
 from weft.server.engine.scheduler import Scheduler
+from weft.server.engine.sequence import Sequence
 
 FRONT = b"front"
 BLOCK_TOKENS = 4
 VOCABULARY = 1000
+FCFS = SchedulingConfig(policy="fcfs")
 IMAGE_SIZE = 4
 LIMITS = Limits(
     max_sequences=8, max_batch_tokens=16, max_context=64, vocab_size=VOCABULARY, max_waiting=64
 )
+
+
+def sequence(
+    arrival: int,
+    priority: Priority = Priority.NORMAL,
+    *,
+    submitted_at: float = 0.0,
+    tenant: str = "",
+    digest: str | None = None,
+    tokens: Iterable[int] = (1, 2, 3),
+) -> Sequence:
+    """Make a sequence that no scheduler knows."""
+    request = Submit(
+        stream=arrival,
+        digest=digest,
+        tokens=list(tokens),
+        sampling=Sampling(),
+        max_tokens=4,
+        stop_tokens=frozenset(),
+        salt=tenant,
+        priority=priority,
+    )
+    return Sequence(FRONT, request, arrival, root=b"", submitted_at=submitted_at)
 
 
 class Bench:
@@ -25,7 +54,12 @@ class Bench:
     """
 
     def __init__(
-        self, limits: Limits = LIMITS, *, num_blocks: int = 64, arena_images: int = 4
+        self,
+        limits: Limits = LIMITS,
+        *,
+        num_blocks: int = 64,
+        arena_images: int = 4,
+        scheduling: SchedulingConfig = FCFS,
     ) -> None:
         self.blocks = BlockAllocator(num_blocks)
         self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
@@ -33,6 +67,7 @@ class Bench:
             limits,
             self.blocks,
             self.residency,
+            order=make_order(scheduling),
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",
             dtype="float32",
@@ -50,6 +85,7 @@ class Bench:
         stop_tokens: frozenset[int] = frozenset(),
         deadline: float | None = None,
         salt: str = "",
+        priority: Priority = Priority.NORMAL,
     ) -> int:
         self.arrivals += 1
         request = Submit(
@@ -61,6 +97,7 @@ class Bench:
             stop_tokens=stop_tokens,
             salt=salt,
             deadline=deadline,
+            priority=priority,
         )
         self.scheduler.submit(FRONT, request, arrival=self.arrivals, now=self.now)
         return self.arrivals

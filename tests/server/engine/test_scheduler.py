@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weft.server.channel import Priority
+from weft.server.config import SchedulingConfig
 from weft.server.engine.plan import Plan
 from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
@@ -50,6 +52,36 @@ def test_sequences_are_admitted_in_order_of_arrival_up_to_the_limit() -> None:
     assert [row[0] for row in rows(bench.step())] == [1, 2]
     bench.finish()
     assert list(bench.tokens) == [1, 2, 3]
+
+
+def test_higher_class_is_admitted_first_but_waiting_counts() -> None:
+    limits = replace(LIMITS, max_sequences=1)
+    bench = Bench(limits, scheduling=SchedulingConfig(policy="priority", ageing_s=5.0))
+    classes = [Priority.NORMAL, Priority.LOW, Priority.NORMAL, Priority.HIGH]
+    for number, priority in enumerate(classes):
+        bench.submit(prompt(2, first=10 * number), max_tokens=2, priority=priority)
+    bench.now = 5.5
+    bench.submit(prompt(2, first=90), max_tokens=1, priority=Priority.NORMAL)
+    bench.finish()
+    assert list(bench.tokens) == [4, 1, 3, 2, 5]
+
+
+def test_higher_class_goes_before_a_prefill_under_way() -> None:
+    bench = Bench(scheduling=SchedulingConfig(policy="priority"))
+    bench.submit(prompt(40))
+    bench.step()
+    bench.submit(prompt(3, first=90), priority=Priority.LOW)
+    bench.submit(prompt(5, first=80), priority=Priority.HIGH)
+    assert rows(bench.step()) == [(3, 0, 5), (1, 16, 27)]
+    assert rows(bench.step()) == [(3, 5, 6), (1, 27, 40), (2, 0, 2)]
+
+
+def test_lower_class_gives_its_blocks_to_a_higher_that_came_later() -> None:
+    bench = Bench(num_blocks=9, scheduling=SchedulingConfig(policy="priority"))
+    bench.submit(prompt(7), max_tokens=20, priority=Priority.LOW)
+    bench.submit(prompt(7, first=100), max_tokens=20)
+    bench.finish()
+    assert list(bench.tokens) == [2, 1]
 
 
 def test_waiting_adapter_holds_nobody_up() -> None:

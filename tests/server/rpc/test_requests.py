@@ -15,6 +15,7 @@ from weft.protos.v1.inference_pb2 import (
     TokenPrompt,
     WeightedAdapter,
 )
+from weft.server.channel import Priority
 from weft.server.errors import RequestInvalid
 from weft.server.rpc.requests import (
     Defaults,
@@ -51,6 +52,7 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (changed(request_id="x" * 65), "request_id"),
         (changed(logprobs=21), "logprobs"),
         (changed(flush_ms=1001), "flush_ms"),
+        (changed(priority=9), "priority"),
         (changed(stopping=Stopping(max_tokens=0)), "stopping.max_tokens"),
         (changed(stopping=Stopping(stop=["x"] * 17)), "stopping.stop"),
         (changed(stopping=Stopping(stop=[""])), "stopping.stop"),
@@ -93,7 +95,6 @@ def test_a_refusal_names_value_and_limit() -> None:
         (changed(constraint=Constraint(regex="x")), "constraint"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
         (changed(prompt_logprobs=0), "prompt_logprobs"),
-        (changed(priority=types_pb2.PRIORITY_HIGH), "priority"),
         (changed(sampling=Sampling(presence_penalty=1)), "sampling.presence_penalty"),
         (changed(sampling=Sampling(frequency_penalty=1)), "sampling.frequency_penalty"),
         (changed(sampling=Sampling(repetition_penalty=1.1)), "sampling.repetition_penalty"),
@@ -127,6 +128,19 @@ def test_absent_fields_are_the_bases_generation_config_else_neutral() -> None:
     assert plan.stop_tokens == {1, 2}
     greedy = GenerationConfig(do_sample=False)
     assert read_generate(GOOD, Defaults.of(greedy), vocab_size=100).sampling.temperature == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [
+        (types_pb2.PRIORITY_UNSPECIFIED, Priority.NORMAL),
+        (types_pb2.PRIORITY_NORMAL, Priority.NORMAL),
+        (types_pb2.PRIORITY_HIGH, Priority.HIGH),
+        (types_pb2.PRIORITY_LOW, Priority.LOW),
+    ],
+)
+def test_priority_reaches_the_plan(asked: types_pb2.Priority, served: Priority) -> None:
+    assert read_generate(changed(priority=asked), NEUTRAL, vocab_size=100).priority is served
 
 
 def test_seed_and_request_id_are_made_when_absent_and_kept_when_given() -> None:
