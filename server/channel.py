@@ -31,13 +31,31 @@ class Priority(IntEnum):
 
 
 class Sampling(Struct, frozen=True, gc=False):
-    """How one sequence draws its tokens; temperature 0 is greedy."""
+    """How one sequence draws its tokens; temperature 0 is greedy.
+
+    Attributes:
+        presence_penalty: Taken from the logit of every token that was generated.
+        frequency_penalty: The same, times how often it was.
+        repetition_penalty: Divides the positive logits, and multiplies the negative ones, of tokens
+            that the prompt has or that were generated.
+        logit_bias: Added to the logits of these tokens.
+    """
 
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float = 1.0
     min_p: float = 0.0
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: dict[int, float] = {}
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether what was said before matters."""
+        penalties = (self.presence_penalty, self.frequency_penalty, self.repetition_penalty)
+        return penalties != (0, 0, 1)
 
 
 class Hello(Struct, frozen=True, tag=True):
@@ -55,6 +73,7 @@ class Submit(Struct, frozen=True, tag=True):
         salt: The tenant: separates prefix caches, and takes its share of the service.
         logprobs: Alternatives to report with every token, 0…20; None for no logprobs at all.
         deadline: Instant after which nobody waits for the answer.
+        min_tokens: No stop token is drawn before so many others.
     """
 
     stream: int
@@ -67,6 +86,7 @@ class Submit(Struct, frozen=True, tag=True):
     logprobs: int | None = None
     deadline: float | None = None
     priority: Priority = Priority.NORMAL
+    min_tokens: int = 0
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):

@@ -46,6 +46,17 @@ class Lane:
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True))
 @click.option("--top-k", type=click.IntRange(1))
 @click.option("--min-p", type=click.FloatRange(0, 1))
+@click.option("--presence-penalty", type=click.FloatRange(-2, 2), help="Off what was said.")
+@click.option("--frequency-penalty", type=click.FloatRange(-2, 2), help="Each time it was said.")
+@click.option(
+    "--repetition-penalty",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Divides the logits of what was said or asked.",
+)
+@click.option(
+    "--logit-bias", multiple=True, metavar="TOKEN=BIAS", help="Added to a logit; repeatable."
+)
+@click.option("--min-tokens", type=click.IntRange(0), help="Nothing ends it before.")
 @click.option("--seed", type=click.IntRange(0), help="Repeats an answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
@@ -63,6 +74,11 @@ def generate(
     top_p: float | None,
     top_k: int | None,
     min_p: float | None,
+    presence_penalty: float | None,
+    frequency_penalty: float | None,
+    repetition_penalty: float | None,
+    logit_bias: tuple[str, ...],
+    min_tokens: int | None,
     seed: int | None,
     stop: tuple[str, ...],
     priority: str | None,
@@ -75,11 +91,21 @@ def generate(
     if is_text and system_text is not None:
         raise click.UsageError("--text sends no chat, so it takes no --system")
     prompt = sys.stdin.read() if prompt == "-" else prompt
-    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
+    sampling = Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        repetition_penalty=repetition_penalty,
+        logit_bias=dict(map(read_bias, logit_bias)),
+        seed=seed,
+    )
     whole = generate_request("", text="", sampling=sampling)
-    whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop))
     if priority is not None:
         whole.priority = PRIORITIES[priority]
+    whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop, min_tokens=min_tokens))
     if logprobs is not None:
         whole.logprobs = logprobs
     if is_text:
@@ -89,6 +115,15 @@ def generate(
         whole.chat.messages.extend([*opening, user(prompt)])
     lanes = [Lane(for_model(whole, name)) for name in (model, *vs)]
     asyncio.run(show(session, lanes))
+
+
+def read_bias(text: str) -> tuple[int, float]:
+    """Read TOKEN=BIAS."""
+    token, _, bias = text.partition("=")
+    try:
+        return int(token), float(bias)
+    except ValueError:
+        raise click.UsageError(f"--logit-bias {text!r} is not TOKEN=BIAS") from None
 
 
 def for_model(request: GenerateRequest, model: str) -> GenerateRequest:

@@ -48,7 +48,8 @@ from .places import Place
 from .plan import Plan
 from .probing import Probing
 from .residency import Residency
-from .sampler import Drawn, Row, draw
+from .row import row_of
+from .sampler import Drawn, draw
 from .scheduler import Scheduler
 from .sequence import Sequence, State
 
@@ -158,8 +159,7 @@ class Engine:
         else:
             logits_BV = self._forward(plan)
         due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
-        rows = [Row(s.request.sampling, s.num_generated, s.request.logprobs) for s in due]
-        return draw(logits_BV, rows)
+        return draw(logits_BV, [row_of(sequence) for sequence in due])
 
     def _forward(self, plan: Plan) -> Tensor:
         batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)

@@ -1,4 +1,5 @@
 """One token per row: greedy, or drawn after temperature, top-k, top-p and min-p, in this order.
+Biases and penalties come before either (`adjust.py`).
 
 A draw is argmax(score + noise), the Gumbel-max form of sampling from softmax(score). Every row has
 parameters of its own, and none depends on the others of the batch.
@@ -13,18 +14,12 @@ from torch.nn.functional import pad
 
 from weft.server.channel import Sampling, TokenLogprobs
 
+from .adjust import adjust
 from .noise import TOKENS_PER_COUNTER, gumbel
+from .row import Row
 
 NUCLEUS_TOKENS = 1024  # topk of so many takes a twentieth of a sort at 128k tokens
 NOISE_RANGE = 26.2  # largest less smallest noise: what lies further below the best cannot win
-
-
-class Row(NamedTuple):
-    """What one row asks; `position` counts its output tokens, `logprobs` its alternatives."""
-
-    sampling: Sampling
-    position: int
-    logprobs: int | None
 
 
 class Drawn(NamedTuple):
@@ -38,13 +33,16 @@ class Drawn(NamedTuple):
 @torch.inference_mode()
 def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Drawn:
     """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite
-    means nothing."""
-    best_B, token_B = logits_BV.max(dim=-1)
+    means nothing. The logits are used up."""
+    finite_B = logits_BV.amax(dim=-1).isfinite()
+    raw = _raw_logprobs(logits_BV, rows)
+    adjust(logits_BV, rows)
+    token_B = logits_BV.argmax(dim=-1)
     drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
     if drawing:
         index = torch.tensor(drawing, device=logits_BV.device)
         token_B[index] = _draw_random(logits_BV[index], [rows[i] for i in drawing])
-    return Drawn(token_B.tolist(), best_B.isfinite().tolist(), _logprobs(logits_BV, token_B, rows))
+    return Drawn(token_B.tolist(), finite_B.tolist(), _logprobs(raw, token_B, rows))
 
 
 def _draw_random(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor:
@@ -123,18 +121,25 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
 
 
-def _logprobs(
-    logits_BV: Tensor, token_B: Tensor, rows: Sequence[Row]
-) -> list[TokenLogprobs | None]:
-    """Log-probabilities in the raw distribution, for the rows that ask."""
-    answer: list[TokenLogprobs | None] = [None] * len(rows)
-    asking = {i: row.logprobs for i, row in enumerate(rows) if row.logprobs is not None}
+def _raw_logprobs(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor | None:
+    """The raw distribution of the rows that ask for log-probabilities, in order; None for none."""
+    asking = [i for i, row in enumerate(rows) if row.logprobs is not None]
     if not asking:
+        return None
+    return logits_BV[torch.tensor(asking, device=logits_BV.device)].log_softmax(dim=-1)
+
+
+def _logprobs(
+    raw_AV: Tensor | None, token_B: Tensor, rows: Sequence[Row]
+) -> list[TokenLogprobs | None]:
+    """Log-probabilities of the rows that ask, from their raw distributions."""
+    answer: list[TokenLogprobs | None] = [None] * len(rows)
+    if raw_AV is None:
         return answer
-    index = torch.tensor(list(asking), device=logits_BV.device)
-    logprobs_BV = logits_BV[index].log_softmax(dim=-1)
-    chosen = logprobs_BV.gather(1, token_B[index, None])[:, 0].tolist()
-    top = logprobs_BV.topk(max(asking.values()))
+    asking = {i: row.logprobs for i, row in enumerate(rows) if row.logprobs is not None}
+    index = torch.tensor(list(asking), device=token_B.device)
+    chosen = raw_AV.gather(1, token_B[index, None])[:, 0].tolist()
+    top = raw_AV.topk(max(asking.values()))
     values, tokens = top.values.tolist(), top.indices.tolist()
     for n, (i, count) in enumerate(asking.items()):
         answer[i] = TokenLogprobs(chosen[n], tokens[n][:count], values[n][:count])

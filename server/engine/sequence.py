@@ -51,6 +51,8 @@ class Sequence:
     load_s: float = 0.0
     admitted_at: float | None = None
     first_token_at: float | None = None
+    _counts: dict[int, int] = field(default_factory=dict)
+    _num_counted: int = 0
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.tokens)
@@ -70,6 +72,16 @@ class Sequence:
     @property
     def num_uncomputed(self) -> int:
         return len(self.tokens) - self.num_computed
+
+    def count_tokens(self) -> dict[int, int]:
+        """How often each token was generated; one of the prompt alone counts as 0."""
+        if not self._num_counted:
+            self._counts = dict.fromkeys(self.request.tokens, 0)
+            self._num_counted = len(self.request.tokens)
+        for token in self.tokens[self._num_counted :]:
+            self._counts[token] = self._counts.get(token, 0) + 1
+        self._num_counted = len(self.tokens)
+        return self._counts
 
     def wait_for_adapter(self, now: float) -> None:
         """Start to account for LOADING; a preempted sequence has had its first wait already."""

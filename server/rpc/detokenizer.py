@@ -32,13 +32,16 @@ class Detokenizer:
         self._tokens: list[int] = []
         self._decoded = 0
 
-    def push(self, token: int) -> Piece:
-        """Take the next token; nothing may be pushed after a piece that has a stop string."""
+    def push(self, token: int, *, may_stop: bool = True) -> Piece:
+        """Take the next token; nothing may be pushed after a piece that has a stop string.
+
+        Without `may_stop` a stop string that this token completes is text like any other.
+        """
         self._tokens.append(token)
         text = self._decoder.step(self._tokenizer, token) or ""
         self._decoded += len(text)
         self._held += text
-        if (found := self._first_stop()) is not None:
+        if may_stop and (found := self._first_stop()) is not None:
             at, stop = found
             end = at + len(stop) if self._include_stop else at
             return Piece(self._held[:end], stop)

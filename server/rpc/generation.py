@@ -118,7 +118,8 @@ class Generation:
             self._last_token = token
             if token in self._plan.stop_tokens and not self._plan.include_stop:
                 continue
-            piece = self._text.push(token)
+            so_far = self.outcome.generated_tokens + len(chunk.token_ids)
+            piece = self._text.push(token, may_stop=so_far > self._plan.min_tokens)
             chunk.text += piece.text
             if piece.stop is not None:
                 self._stop = piece.stop

@@ -76,6 +76,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     logprobs=plan.logprobs,
                     deadline=deadline,
                     priority=plan.priority,
+                    min_tokens=plan.min_tokens,
                 )
 
             async with aclosing(generation.run(self._link, submit)) as responses:

@@ -1,6 +1,7 @@
 """Requests checked field by field: every violation in one answer, every unserved field by name."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from transformers import GenerationConfig
@@ -13,6 +14,8 @@ from .fields import MAX_REQUEST_ID, Findings
 
 MAX_STOPS = 16
 MAX_LOGPROBS = 20
+MAX_BIASES = 300
+MAX_BIAS = 100
 DEFAULT_FLUSH_MS = 15
 MAX_FLUSH_MS = 1000
 PRIORITIES = {
@@ -31,6 +34,7 @@ class Defaults:
     top_k: int | None
     top_p: float
     min_p: float
+    repetition_penalty: float
     end_tokens: frozenset[int]
 
     @classmethod
@@ -43,6 +47,7 @@ class Defaults:
             top_k=config.top_k or None,
             top_p=_or(config.top_p, 1.0),
             min_p=_or(config.min_p, 0.0),
+            repetition_penalty=_or(config.repetition_penalty, 1.0),
             end_tokens=frozenset([end] if isinstance(end, int) else end or []),
         )
 
@@ -60,6 +65,7 @@ class Plan:
     max_tokens: int | None
     stop: tuple[str, ...]
     stop_tokens: frozenset[int]
+    min_tokens: int
     include_stop: bool
     logprobs: int | None
     flush_s: float
@@ -79,7 +85,7 @@ def read_generate(
     findings = Findings()
     stopping = request.stopping
     flush_ms = request.flush_ms if request.HasField("flush_ms") else DEFAULT_FLUSH_MS
-    sampling = _read_sampling(request.sampling, defaults, findings)
+    sampling = _read_sampling(request.sampling, defaults, findings, vocab_size=vocab_size)
     _check_model(request.model, findings)
     _check_prompt(request, vocab_size, findings)
     findings.check(
@@ -91,6 +97,12 @@ def read_generate(
     if stopping.HasField("max_tokens"):
         findings.check(
             stopping.max_tokens >= 1, "stopping.max_tokens", stopping.max_tokens, "at least 1"
+        )
+        findings.check(
+            stopping.min_tokens <= stopping.max_tokens or not stopping.max_tokens,
+            "stopping.min_tokens",
+            stopping.min_tokens,
+            f"at most max_tokens, {stopping.max_tokens}",
         )
     findings.check(
         len(stopping.stop) <= MAX_STOPS, "stopping.stop", len(stopping.stop), f"at most {MAX_STOPS}"
@@ -118,6 +130,7 @@ def read_generate(
         max_tokens=stopping.max_tokens if stopping.HasField("max_tokens") else None,
         stop=tuple(stopping.stop),
         stop_tokens=ends | frozenset(stopping.stop_token_ids),
+        min_tokens=stopping.min_tokens,
         include_stop=stopping.include_stop,
         logprobs=request.logprobs if request.HasField("logprobs") else None,
         flush_s=flush_ms / 1000,
@@ -161,7 +174,7 @@ def _check_prompt(
 
 
 def _read_sampling(
-    sampling: inference_pb2.Sampling, defaults: Defaults, findings: Findings
+    sampling: inference_pb2.Sampling, defaults: Defaults, findings: Findings, *, vocab_size: int
 ) -> Sampling:
     def given(name: str, default: float) -> float:
         return float(getattr(sampling, name)) if sampling.HasField(name) else default
@@ -172,6 +185,13 @@ def _read_sampling(
     findings.check(0 <= temperature <= 2, "sampling.temperature", temperature, "in [0, 2]")
     findings.check(0 < top_p <= 1, "sampling.top_p", top_p, "in (0, 1]")
     findings.check(0 <= min_p <= 1, "sampling.min_p", min_p, "in [0, 1]")
+    repetition = given("repetition_penalty", defaults.repetition_penalty)
+    name = "sampling.repetition_penalty"
+    findings.check(0 < repetition <= 2, name, repetition, "in (0, 2]")
+    for kind in ("presence_penalty", "frequency_penalty"):
+        penalty = getattr(sampling, kind)
+        findings.check(-2 <= penalty <= 2, f"sampling.{kind}", penalty, "in [-2, 2]")
+    _check_bias(sampling.logit_bias, findings, vocab_size=vocab_size)
     if sampling.HasField("top_k"):
         findings.check(sampling.top_k >= 1, "sampling.top_k", sampling.top_k, "at least 1")
     return Sampling(
@@ -180,24 +200,29 @@ def _read_sampling(
         top_p=top_p,
         min_p=min_p,
         seed=sampling.seed if sampling.HasField("seed") else secrets.randbits(63),
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        repetition_penalty=repetition,
+        logit_bias=dict(sampling.logit_bias),
     )
+
+
+def _check_bias(bias: Mapping[int, float], findings: Findings, *, vocab_size: int) -> None:
+    name = "sampling.logit_bias"
+    findings.check(len(bias) <= MAX_BIASES, name, len(bias), f"at most {MAX_BIASES} tokens")
+    for token, value in bias.items():
+        findings.check(token < vocab_size, name, token, f"below the vocabulary's {vocab_size}")
+        findings.check(abs(value) <= MAX_BIAS, name, value, f"in [-{MAX_BIAS}, {MAX_BIAS}]")
 
 
 def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
     """Raise Unsupported for the first field that asks for what is declared but not served."""
-    sampling = request.sampling
     asked = {
         "n": request.n > 1,
         "num_beams": request.num_beams > 1,
         "constraint": request.HasField("constraint"),
         "adapters": bool(request.adapters),
         "prompt_logprobs": request.HasField("prompt_logprobs"),
-        "sampling.presence_penalty": sampling.presence_penalty != 0,
-        "sampling.frequency_penalty": sampling.frequency_penalty != 0,
-        "sampling.repetition_penalty": sampling.HasField("repetition_penalty")
-        and sampling.repetition_penalty != 1,
-        "sampling.logit_bias": bool(sampling.logit_bias),
-        "stopping.min_tokens": request.stopping.min_tokens > 0,
     }
     for name, is_asked in asked.items():
         if is_asked:

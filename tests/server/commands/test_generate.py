@@ -36,13 +36,18 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
         *("generate", "support", "x", "--temperature", "0", "--top-p", "0.5", "--top-k", "3"),
         *("--min-p", "0.1", "--seed", "7", "--max-tokens", "9", "--stop", ".", "--stop", "!"),
         *("--logprobs", "2", "--priority", "high"),
+        *("--presence-penalty", "1", "--frequency-penalty", "-1", "--repetition-penalty", "1.5"),
+        *("--logit-bias", "3=-4.5", "--logit-bias", "4=1", "--min-tokens", "2"),
     )
     [request] = requests_in(state)
     sampling = request.sampling
     assert sampling.HasField("temperature")
     assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (0.5, 3, 0.1, 7)
+    assert (sampling.presence_penalty, sampling.frequency_penalty) == (1, -1)
+    assert (sampling.repetition_penalty, dict(sampling.logit_bias)) == (1.5, {3: -4.5, 4: 1})
     assert (request.stopping.max_tokens, list(request.stopping.stop)) == (9, [".", "!"])
     assert (request.logprobs, request.priority) == (2, PRIORITY_HIGH)
+    assert request.stopping.min_tokens == 2
 
 
 def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> None:

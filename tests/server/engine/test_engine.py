@@ -116,6 +116,39 @@ def test_seeded_draws_do_not_depend_on_the_batch(world: World, front: Front) -> 
     assert len({tuple(front.answers[stream].tokens) for stream in streams}) == len(streams)
 
 
+def test_penalties_biases_and_min_tokens_equal_those_of_transformers_and_peft(
+    world: World, front: Front
+) -> None:
+    tokens, end = prompt(9), 0
+    asked = Sampling(repetition_penalty=1.7, logit_bias={11: 4.0, end: 6.0})
+    streams = {
+        model: front.submit(
+            tokens,
+            model=model,
+            sampling=asked,
+            max_tokens=12,
+            min_tokens=5,
+            stop_tokens=frozenset([end]),
+        )
+        for model in (None, "r8 on all", "r64 on o")
+    }
+    front.submit(tokens, model="r8 on all", max_tokens=12)
+    front.finish()
+    ended = set()
+    for model, stream in streams.items():
+        expected = Reference(world, model).generate(
+            tokens,
+            max_new_tokens=12,
+            min_new_tokens=5,
+            repetition_penalty=1.7,
+            sequence_bias={(11,): 4.0, (end,): 6.0},
+            eos_token_id=end,
+        )
+        assert front.answers[stream].tokens == expected, model
+        ended.add(end in expected)
+    assert True in ended, "no answer met the end that was barred at first"
+
+
 def test_preempted_sequences_go_on_where_they_were(world: World, front: Front) -> None:
     def submit_all(target: Front) -> list[int]:
         return [

@@ -12,7 +12,8 @@ from transformers import (
 )
 
 from weft.server.channel import Sampling
-from weft.server.engine.sampler import Row, draw, keep
+from weft.server.engine.row import Row
+from weft.server.engine.sampler import draw, keep
 
 VOCABULARY = 101
 SAMPLINGS = {

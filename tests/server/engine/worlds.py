@@ -156,6 +156,7 @@ class Front:
         stop_tokens: frozenset[int] = frozenset(),
         logprobs: int | None = None,
         deadline: float | None = None,
+        min_tokens: int = 0,
     ) -> int:
         """Submit a request for the adapter `model`, or for the base; answer its stream."""
         stream = len(self.answers) + 1
@@ -170,6 +171,7 @@ class Front:
             salt="",
             logprobs=logprobs,
             deadline=deadline,
+            min_tokens=min_tokens,
         )
         self.engine.receive(FRONT, request)
         return stream
@@ -245,3 +247,13 @@ class Reference:
             drawn.append(int(logits.argmax()))
             logprobs.append(float(logits.log_softmax(-1)[drawn[-1]]))
         return drawn, logprobs
+
+    @torch.inference_mode()
+    def generate(self, tokens: list[int], **options: object) -> list[int]:
+        """What `generate` of transformers adds to a prompt, greedily."""
+        prompt = torch.tensor([tokens])
+        options = {"do_sample": False, "pad_token_id": 0, **options}
+        found = self._model.generate(  # type: ignore[operator]
+            input_ids=prompt, attention_mask=torch.ones_like(prompt), **options
+        )
+        return list(found[0, len(tokens) :].tolist())

@@ -71,3 +71,12 @@ def test_no_text_of_a_stop_string_leaks(text: str, stop: str) -> None:
     before, match, _ = text.partition(stop)
     assert "".join(pieces) == before
     assert (found is not None) == bool(match)
+
+
+def test_a_stop_string_that_comes_too_early_is_text() -> None:
+    detokenizer = Detokenizer(TOKENIZER, stop=["fox"])
+    ids = TOKENIZER.encode("the fox the fox", add_special_tokens=False).ids
+    early = len(TOKENIZER.encode("the fox", add_special_tokens=False).ids)
+    pieces = [detokenizer.push(token, may_stop=n >= early) for n, token in enumerate(ids)]
+    assert "".join(piece.text for piece in pieces) == "the fox the "
+    assert [piece.stop for piece in pieces if piece.stop] == ["fox"]

@@ -21,8 +21,9 @@ def plan(
     stop: tuple[str, ...] = (),
     stop_tokens: frozenset[int] = frozenset(),
     include_stop: bool = False,
+    min_tokens: int = 0,
 ) -> Plan:
-    return Plan("r", Sampling(), max_tokens, stop, stop_tokens, include_stop, None, 0.0)
+    return Plan("r", Sampling(), max_tokens, stop, stop_tokens, min_tokens, include_stop, None, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,14 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (changed(sampling=Sampling(top_p=1.1)), "sampling.top_p"),
         (changed(sampling=Sampling(top_k=0)), "sampling.top_k"),
         (changed(sampling=Sampling(min_p=-0.1)), "sampling.min_p"),
+        (changed(sampling=Sampling(presence_penalty=2.1)), "sampling.presence_penalty"),
+        (changed(sampling=Sampling(frequency_penalty=-2.1)), "sampling.frequency_penalty"),
+        (changed(sampling=Sampling(repetition_penalty=0)), "sampling.repetition_penalty"),
+        (changed(sampling=Sampling(repetition_penalty=2.1)), "sampling.repetition_penalty"),
+        (changed(sampling=Sampling(logit_bias={100: 1})), "sampling.logit_bias"),
+        (changed(sampling=Sampling(logit_bias={1: 101})), "sampling.logit_bias"),
+        (changed(sampling=Sampling(logit_bias={1: float("nan")})), "sampling.logit_bias"),
+        (changed(stopping=Stopping(max_tokens=4, min_tokens=5)), "stopping.min_tokens"),
     ],
     ids=str,
 )
@@ -95,11 +103,6 @@ def test_a_refusal_names_value_and_limit() -> None:
         (changed(constraint=Constraint(regex="x")), "constraint"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
         (changed(prompt_logprobs=0), "prompt_logprobs"),
-        (changed(sampling=Sampling(presence_penalty=1)), "sampling.presence_penalty"),
-        (changed(sampling=Sampling(frequency_penalty=1)), "sampling.frequency_penalty"),
-        (changed(sampling=Sampling(repetition_penalty=1.1)), "sampling.repetition_penalty"),
-        (changed(sampling=Sampling(logit_bias={1: 1})), "sampling.logit_bias"),
-        (changed(stopping=Stopping(min_tokens=1)), "stopping.min_tokens"),
     ],
     ids=str,
 )
@@ -112,19 +115,44 @@ def test_what_is_declared_and_not_served_is_refused_by_name(
 
 
 def test_neutral_values_of_unserved_fields_are_served() -> None:
-    neutral = Sampling(presence_penalty=0, frequency_penalty=0, repetition_penalty=1)
-    request = changed(n=1, num_beams=1, sampling=neutral, priority=types_pb2.PRIORITY_NORMAL)
+    request = changed(n=1, num_beams=1, priority=types_pb2.PRIORITY_NORMAL)
     read_generate(request, NEUTRAL, vocab_size=100)
+
+
+def test_penalties_and_biases_reach_the_plan() -> None:
+    asked = Sampling(
+        presence_penalty=-1, frequency_penalty=0.5, repetition_penalty=1.5, logit_bias={3: -100}
+    )
+    plan = read_generate(
+        changed(sampling=asked, stopping=Stopping(min_tokens=9)), NEUTRAL, vocab_size=100
+    )
+    found = plan.sampling
+    assert (found.presence_penalty, found.frequency_penalty) == (-1, 0.5)
+    assert (found.repetition_penalty, found.logit_bias, plan.min_tokens) == (1.5, {3: -100}, 9)
+    assert found.has_penalty
+    assert not read_generate(GOOD, NEUTRAL, vocab_size=100).sampling.has_penalty
+
+
+def test_more_biases_than_the_limit_are_refused() -> None:
+    biases = Sampling(logit_bias=dict.fromkeys(range(301), 1.0))
+    with pytest.raises(RequestInvalid, match="301 is not at most 300 tokens"):
+        read_generate(changed(sampling=biases), NEUTRAL, vocab_size=1000)
 
 
 def test_absent_fields_are_the_bases_generation_config_else_neutral() -> None:
     plan = read_generate(GOOD, NEUTRAL, vocab_size=100)
     assert (plan.sampling.temperature, plan.sampling.top_k, plan.sampling.top_p) == (1.0, None, 1.0)
     config = GenerationConfig(
-        do_sample=True, temperature=0.6, top_p=0.9, top_k=20, eos_token_id=[1, 2]
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.9,
+        top_k=20,
+        repetition_penalty=1.05,
+        eos_token_id=[1, 2],
     )
     plan = read_generate(GOOD, Defaults.of(config), vocab_size=100)
     assert (plan.sampling.temperature, plan.sampling.top_k, plan.sampling.top_p) == (0.6, 20, 0.9)
+    assert plan.sampling.repetition_penalty == 1.05
     assert plan.stop_tokens == {1, 2}
     greedy = GenerationConfig(do_sample=False)
     assert read_generate(GOOD, Defaults.of(greedy), vocab_size=100).sampling.temperature == 0

@@ -1,0 +1,34 @@
+"""What one row of a step asks of the sampler."""
+
+from typing import NamedTuple
+
+from weft.server.channel import Sampling
+
+from .sequence import Sequence
+
+
+class Row(NamedTuple):
+    """One row.
+
+    Attributes:
+        position: Of the token that is drawn, counted from the first one generated.
+        logprobs: Alternatives to report; None for no logprobs at all.
+        counts: How often each token was generated, 0 for one of the prompt alone; None where there
+            is no penalty.
+        barred: Tokens that may not be drawn.
+    """
+
+    sampling: Sampling
+    position: int
+    logprobs: int | None
+    counts: dict[int, int] | None = None
+    barred: frozenset[int] = frozenset()
+
+
+def row_of(sequence: Sequence) -> Row:
+    """The row of a sequence whose next token is drawn; ends are barred before `min_tokens`."""
+    request = sequence.request
+    counts = sequence.count_tokens() if request.sampling.has_penalty else None
+    early = sequence.num_generated < request.min_tokens
+    barred = request.stop_tokens if early else frozenset()
+    return Row(request.sampling, sequence.num_generated, request.logprobs, counts, barred)
