@@ -74,6 +74,7 @@ class Submit(Struct, frozen=True, tag=True):
         logprobs: Alternatives to report with every token, 0…20; None for no logprobs at all.
         deadline: Instant after which nobody waits for the answer.
         min_tokens: No stop token is drawn before so many others.
+        grammar: Form of the completion, in llguidance's JSON; None = any.
     """
 
     stream: int
@@ -87,6 +88,7 @@ class Submit(Struct, frozen=True, tag=True):
     deadline: float | None = None
     priority: Priority = Priority.NORMAL
     min_tokens: int = 0
+    grammar: str | None = None
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):

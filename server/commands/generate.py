@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import click
 from rich.live import Live
@@ -14,13 +15,15 @@ from rich.text import Text
 
 from weft.client import Answer, AsyncClient, Sampling, Stopping, WeftError, system, user
 from weft.client.generation import generate_request
-from weft.protos.v1.inference_pb2 import GenerateRequest, GenerateResponse
+from weft.protos.v1.inference_pb2 import Constraint, GenerateRequest, GenerateResponse
 from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
 
 from .session import Session, SessionCommand
 from .terminal import document_of, short
 
 PRIORITIES = {"high": PRIORITY_HIGH, "normal": PRIORITY_NORMAL, "low": PRIORITY_LOW}
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class Lane:
     "--logit-bias", multiple=True, metavar="TOKEN=BIAS", help="Added to a logit; repeatable."
 )
 @click.option("--min-tokens", type=click.IntRange(0), help="Nothing ends it before.")
+@click.option("--json-schema", type=FILE, help="Schema that the answer validates against.")
+@click.option("--regex", help="Regular expression that the whole answer matches.")
+@click.option("--grammar", type=FILE, help="Grammar of the answer, as for Lark.")
 @click.option("--seed", type=click.IntRange(0), help="Repeats an answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
@@ -79,6 +85,9 @@ def generate(
     repetition_penalty: float | None,
     logit_bias: tuple[str, ...],
     min_tokens: int | None,
+    json_schema: Path | None,
+    regex: str | None,
+    grammar: Path | None,
     seed: int | None,
     stop: tuple[str, ...],
     priority: str | None,
@@ -106,6 +115,15 @@ def generate(
     if priority is not None:
         whole.priority = PRIORITIES[priority]
     whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop, min_tokens=min_tokens))
+    forms = [
+        *([Constraint(json_schema=json_schema.read_text())] if json_schema else []),
+        *([Constraint(regex=regex)] if regex is not None else []),
+        *([Constraint(grammar=grammar.read_text())] if grammar else []),
+    ]
+    if len(forms) > 1:
+        raise click.UsageError("--json-schema, --regex and --grammar are forms; give one")
+    for form in forms:
+        whole.constraint.CopyFrom(form)
     if logprobs is not None:
         whole.logprobs = logprobs
     if is_text:

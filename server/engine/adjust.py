@@ -1,10 +1,12 @@
-"""Logits before the draw: biases, then penalties on what was said, then what may not come yet.
+"""Logits before the draw: biases, then penalties on what was said, then what may not come.
 
 The order is that of `generate` in transformers. Only rows that ask for something are touched.
 """
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +25,11 @@ def adjust(logits_BV: Tensor, rows: Sequence[Row]) -> None:
         found = logits_BV[place]
         found = torch.where(found < 0, found * repetition, found / repetition)
         logits_BV.index_put_(place, found - presence - frequency)
+    formed = [i for i, row in enumerate(rows) if row.allowed is not None]
+    if formed:
+        words = np.stack([row.allowed for row in rows if row.allowed is not None])
+        index = torch.tensor(formed, device=logits_BV.device)
+        logits_BV[index] = logits_BV[index].masked_fill(~_bits(words, logits_BV), -torch.inf)
     barred = [(i, token) for i, row in enumerate(rows) for token in row.barred]
     if barred:
         place, _ = _entries(barred, logits_BV)
@@ -39,6 +46,14 @@ def _penalties(row: Row) -> Iterable[tuple[int, float, float, float]]:
     for token, count in (row.counts or {}).items():
         presence = sampling.presence_penalty if count else 0.0
         yield token, presence, sampling.frequency_penalty * count, sampling.repetition_penalty
+
+
+def _bits(words: npt.NDArray[np.uint32], like: Tensor) -> Tensor:
+    """One bool for every token, `[rows, V]`."""
+    packed = torch.from_numpy(words.view(np.uint8)).to(like.device)
+    shifts = torch.arange(8, dtype=torch.uint8, device=like.device)
+    bits = (packed[:, :, None] >> shifts) & 1
+    return bits.flatten(1)[:, : like.shape[-1]].bool()
 
 
 def _entries(

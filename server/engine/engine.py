@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ from weft.server.model.loader import LoadedModel
 
 from .batch import build_batch
 from .budgets import make_budgets
+from .constraint import Constraint, Grammars
 from .figures import Figures
 from .graphs import DecodeGraphs, capture_decodes, cuda_capture
 from .kv_cache import BlockAllocator
@@ -70,8 +72,19 @@ class Engine:
     """
 
     def __init__(
-        self, model: LoadedModel, facts: BaseFacts, config: EngineConfig, *, send: Send
+        self,
+        model: LoadedModel,
+        facts: BaseFacts,
+        config: EngineConfig,
+        *,
+        send: Send,
+        folder: Path | None = None,
     ) -> None:
+        """Lay the engine out.
+
+        Args:
+            folder: Of the checkpoint, whose tokenizer constraints need.
+        """
         sites = kernel_sites(facts).values()
         tiles = tuned_tiles(sites, dtype=model.dtype, device=model.device)
         budgets = make_budgets(config, model)
@@ -123,6 +136,7 @@ class Engine:
             max_rank=budgets.max_rank,
             answer=self._tell,
         )
+        self._grammars = Grammars(folder, vocab_size=facts.vocab_size)
         self._sequences: dict[tuple[bytes, int], Sequence] = {}
         self._arrivals = count()
         self._lost: set[bytes] = set()
@@ -132,6 +146,7 @@ class Engine:
         """Run one step; False if there was nothing to run."""
         started = time.monotonic()
         self._take_loads()
+        self._take_grammars()
         self._drop_late(started)
         self._order_loads()
         plan = self.scheduler.plan(started)
@@ -184,7 +199,7 @@ class Engine:
             if drawn.finite[i]:
                 by_peer.setdefault(sequence.peer, []).append(i)
             else:
-                self._fail(sequence, "STEP_FAILED", "the logits are not finite")
+                self._fail_draw(sequence)
         now = time.monotonic()
         ended = self.scheduler.advance(plan, drawn.tokens, now=now)
         for peer, rows in by_peer.items():
@@ -200,6 +215,13 @@ class Engine:
         for sequence, reason in ended:
             del self._sequences[sequence.peer, sequence.request.stream]
             self._tell(sequence.peer, sequence.finished(reason, now))
+
+    def _fail_draw(self, sequence: Sequence) -> None:
+        if sequence.constraint is None:
+            self._fail(sequence, "STEP_FAILED", "the logits are not finite")
+            return
+        found = f"the constraint leaves no token after {sequence.num_generated}"
+        self._fail(sequence, "REQUEST_INVALID", found, field="constraint")
 
     def receive(self, peer: bytes, message: FrontMessage) -> None:
         """Take one message of a front."""
@@ -229,20 +251,59 @@ class Engine:
 
     def submit(self, peer: bytes, request: Submit) -> None:
         """Queue a sequence, or answer Failed if it can never run or the queue is full."""
-        now = time.monotonic()
+        arrival, now = next(self._arrivals), time.monotonic()
+        if request.grammar is None:
+            self._enqueue(peer, request, arrival=arrival, now=now)
+        else:
+            self._grammars.hold(peer, request, arrival=arrival, now=now)
+
+    def _take_grammars(self) -> None:
+        """Queue the requests whose grammar is compiled."""
+        for held in self._grammars.take():
+            error = held.constraint.exception()
+            if isinstance(error, RequestInvalid):
+                self._refuse(held.peer, held.request, error)
+            elif error is not None:
+                logger.error("a grammar could not be compiled", exc_info=error)
+                failed = Failed(held.request.stream, "INTERNAL", "the grammar was not compiled", {})
+                self._tell(held.peer, failed)
+            else:
+                constraint = held.constraint.result()
+                self._enqueue(
+                    held.peer,
+                    held.request,
+                    arrival=held.arrival,
+                    now=held.since,
+                    constraint=constraint,
+                )
+
+    def _enqueue(
+        self,
+        peer: bytes,
+        request: Submit,
+        *,
+        arrival: int,
+        now: float,
+        constraint: Constraint | None = None,
+    ) -> None:
         try:
-            sequence = self.scheduler.submit(peer, request, arrival=next(self._arrivals), now=now)
+            sequence = self.scheduler.submit(peer, request, arrival=arrival, now=now)
         except (RequestInvalid, QueueFull) as error:
-            reason = REFUSALS[type(error)]
-            self._tell(peer, Failed(request.stream, reason, str(error), error.metadata))
+            self._refuse(peer, request, error)
             return
+        sequence.constraint = constraint
         self._sequences[peer, request.stream] = sequence
         self._checked = False
         if sequence.tier:
             self._figures.count_lookup(hit=sequence.tier == "arena")
 
+    def _refuse(self, peer: bytes, request: Submit, error: RequestInvalid | QueueFull) -> None:
+        reason = REFUSALS[type(error)]
+        self._tell(peer, Failed(request.stream, reason, str(error), error.metadata))
+
     def abort(self, peer: bytes, stream: int) -> None:
         """End a sequence that is no longer wanted; one that has drawn tokens says what it took."""
+        self._grammars.drop(peer, stream)
         sequence = self._drop(peer, stream)
         if sequence is not None and sequence.num_generated:
             self._tell(peer, sequence.finished("abort", time.monotonic()))
@@ -264,7 +325,7 @@ class Engine:
     @property
     def is_loading(self) -> bool:
         """Whether threads beside the steps have something in hand."""
-        return self._loads.is_busy or self._probing.is_busy
+        return self._loads.is_busy or self._probing.is_busy or self._grammars.is_busy
 
     def wait(self, timeout_s: float) -> None:
         """Return when a load has made progress, or after `timeout_s`."""
@@ -274,6 +335,7 @@ class Engine:
         """End the threads beside the steps."""
         self._loads.close()
         self._probing.close()
+        self._grammars.close()
 
     def check_integrity(self) -> None:
         """Assert that queues, blocks, slots and streams agree."""

@@ -51,14 +51,15 @@ def start_engine(config: ServeConfig, socket: EngineSocket) -> Engine:
         dtype=model_config.dtype,
         hash_cache=config.data.hash_cache,
     )
+    folder = resolve_model(model_config.source)
     model = load_model(
-        resolve_model(model_config.source),
+        folder,
         facts=facts,
         device=device,
         dtype=getattr(torch, model_config.dtype),
         max_context=wanted_context(config.engine, facts, device),
     )
-    engine = Engine(model, facts, config.engine, send=socket.send)
+    engine = Engine(model, facts, config.engine, send=socket.send, folder=folder)
     gc.collect()
     gc.freeze()
     logger.info("%s is ready after %.1f s", facts.name, time.monotonic() - started)

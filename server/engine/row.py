@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from weft.server.channel import Sampling
 
 from .sequence import Sequence
@@ -16,6 +19,7 @@ class Row(NamedTuple):
         counts: How often each token was generated, 0 for one of the prompt alone; None where there
             is no penalty.
         barred: Tokens that may not be drawn.
+        allowed: A bit for every token that its grammar lets come; None = any.
     """
 
     sampling: Sampling
@@ -23,6 +27,7 @@ class Row(NamedTuple):
     logprobs: int | None
     counts: dict[int, int] | None = None
     barred: frozenset[int] = frozenset()
+    allowed: npt.NDArray[np.uint32] | None = None
 
 
 def row_of(sequence: Sequence) -> Row:
@@ -31,4 +36,6 @@ def row_of(sequence: Sequence) -> Row:
     counts = sequence.count_tokens() if request.sampling.has_penalty else None
     early = sequence.num_generated < request.min_tokens
     barred = request.stop_tokens if early else frozenset()
-    return Row(request.sampling, sequence.num_generated, request.logprobs, counts, barred)
+    constraint = sequence.constraint
+    allowed = None if constraint is None else constraint.allowed(request.stop_tokens)
+    return Row(request.sampling, sequence.num_generated, request.logprobs, counts, barred, allowed)

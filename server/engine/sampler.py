@@ -32,17 +32,16 @@ class Drawn(NamedTuple):
 
 @torch.inference_mode()
 def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Drawn:
-    """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite
-    means nothing. The logits are used up."""
-    finite_B = logits_BV.amax(dim=-1).isfinite()
+    """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite,
+    or that a grammar leaves nothing, means nothing. The logits are used up."""
     raw = _raw_logprobs(logits_BV, rows)
     adjust(logits_BV, rows)
-    token_B = logits_BV.argmax(dim=-1)
+    best_B, token_B = logits_BV.max(dim=-1)
     drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
     if drawing:
         index = torch.tensor(drawing, device=logits_BV.device)
         token_B[index] = _draw_random(logits_BV[index], [rows[i] for i in drawing])
-    return Drawn(token_B.tolist(), finite_B.tolist(), _logprobs(raw, token_B, rows))
+    return Drawn(token_B.tolist(), best_B.isfinite().tolist(), _logprobs(raw, token_B, rows))
 
 
 def _draw_random(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from weft.server.channel import Finished, Sampling, Submit
+
+if TYPE_CHECKING:
+    from .constraint import Constraint  # imports transformers; a plan needs it not
 
 
 class State(Enum):
@@ -30,6 +34,7 @@ class Sequence:
         num_cached: Tokens that its first admission found computed.
         blocks: Block table.
         keys: Keys of its full blocks, as far as they were needed.
+        constraint: Its place in the grammar that the request gives, if it gives one.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
         load_s: Time spent LOADING.
     """
@@ -51,6 +56,7 @@ class Sequence:
     load_s: float = 0.0
     admitted_at: float | None = None
     first_token_at: float | None = None
+    constraint: "Constraint | None" = None
     _counts: dict[int, int] = field(default_factory=dict)
     _num_counted: int = 0
 
@@ -101,6 +107,8 @@ class Sequence:
         if self.first_token_at is None:
             self.first_token_at = now
         if token in self.request.stop_tokens:
+            return "stop"
+        if self.constraint is not None and self.constraint.take(token):
             return "stop"
         return "length" if self.num_generated >= self.request.max_tokens else None
 

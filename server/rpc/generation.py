@@ -145,13 +145,14 @@ class Generation:
             finished.stop = self._stop
         else:
             held = self._text.finish()
-            if last.reason == "stop" and self._plan.include_stop and self._last_token is not None:
-                held += self._tokenizer.special_text(self._last_token)
+            stopper = self._last_token if self._last_token in self._plan.stop_tokens else None
+            if stopper is not None and self._plan.include_stop:
+                held += self._tokenizer.special_text(stopper)
             if held:
                 yield GenerateResponse(chunk=Chunk(index=0, text=held))
             finished.reason = REASONS[last.reason]
-            if last.reason == "stop" and self._last_token is not None:
-                finished.stop_token_id = self._last_token
+            if stopper is not None:
+                finished.stop_token_id = stopper
         yield GenerateResponse(finished=finished)
         self.outcome.reason = inference_pb2.FinishReason.Name(finished.reason).removeprefix(
             "FINISH_REASON_"

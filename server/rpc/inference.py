@@ -77,6 +77,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     deadline=deadline,
                     priority=plan.priority,
                     min_tokens=plan.min_tokens,
+                    grammar=plan.grammar,
                 )
 
             async with aclosing(generation.run(self._link, submit)) as responses:

@@ -10,6 +10,7 @@ from weft.adapters.errors import Unsupported
 from weft.protos.v1 import inference_pb2, types_pb2
 from weft.server.channel import Priority, Sampling
 
+from .constraints import read_constraint
 from .fields import MAX_REQUEST_ID, Findings
 
 MAX_STOPS = 16
@@ -66,6 +67,7 @@ class Plan:
     stop: tuple[str, ...]
     stop_tokens: frozenset[int]
     min_tokens: int
+    grammar: str | None
     include_stop: bool
     logprobs: int | None
     flush_s: float
@@ -122,6 +124,9 @@ def read_generate(
         ("flush_ms", flush_ms, MAX_FLUSH_MS),
     ):
         findings.check(value <= limit, name, value, f"at most {limit}")
+    grammar = None
+    if request.HasField("constraint"):
+        grammar = read_constraint(request.constraint, findings)
     findings.done()
     ends = frozenset() if stopping.ignore_end_token else defaults.end_tokens
     return Plan(
@@ -131,6 +136,7 @@ def read_generate(
         stop=tuple(stopping.stop),
         stop_tokens=ends | frozenset(stopping.stop_token_ids),
         min_tokens=stopping.min_tokens,
+        grammar=grammar,
         include_stop=stopping.include_stop,
         logprobs=request.logprobs if request.HasField("logprobs") else None,
         flush_s=flush_ms / 1000,
@@ -220,7 +226,6 @@ def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
     asked = {
         "n": request.n > 1,
         "num_beams": request.num_beams > 1,
-        "constraint": request.HasField("constraint"),
         "adapters": bool(request.adapters),
         "prompt_logprobs": request.HasField("prompt_logprobs"),
     }

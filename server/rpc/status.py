@@ -88,7 +88,8 @@ def engine_error(reason: str, text: str, metadata: dict[str, str]) -> Exception:
     """Make the error that the engine named by its reason."""
     kind = BY_REASON[reason]
     if issubclass(kind, server.RequestInvalid):
-        return kind((server.FieldViolation("prompt", text),), **metadata)
+        field = metadata.get("field", "prompt")
+        return kind((server.FieldViolation(field, text.removeprefix(f"{field}: ")),), **metadata)
     if issubclass(kind, adapters.Refused):
         return server.AdapterLoadFailed(text, **metadata)
     if issubclass(kind, adapters.AdapterError | server.ServerError):

@@ -8,7 +8,7 @@
 It needs grpcio and protobuf only, and knows the wire only.
 """
 
-from weft.protos.v1.inference_pb2 import ChatMessage, Sampling, Stopping
+from weft.protos.v1.inference_pb2 import ChatMessage, Constraint, Sampling, Stopping
 from weft.protos.v1.types_pb2 import Priority
 
 from .errors import FieldViolation, WeftError, error_of_status
@@ -22,6 +22,7 @@ __all__ = [
     "ChatMessage",
     "Client",
     "Completion",
+    "Constraint",
     "FieldViolation",
     "Priority",
     "Progress",

@@ -8,6 +8,7 @@ from weft.protos.v1.inference_pb2 import (
     ChatMessage,
     ChatPrompt,
     Chunk,
+    Constraint,
     Finished,
     GenerateRequest,
     GenerateResponse,
@@ -37,6 +38,7 @@ class GenerateOptions(TypedDict, total=False):
 
     sampling: Sampling
     stopping: Stopping
+    constraint: Constraint
     n: int
     logprobs: int
     priority: Priority

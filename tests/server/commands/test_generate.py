@@ -37,7 +37,7 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
         *("--min-p", "0.1", "--seed", "7", "--max-tokens", "9", "--stop", ".", "--stop", "!"),
         *("--logprobs", "2", "--priority", "high"),
         *("--presence-penalty", "1", "--frequency-penalty", "-1", "--repetition-penalty", "1.5"),
-        *("--logit-bias", "3=-4.5", "--logit-bias", "4=1", "--min-tokens", "2"),
+        *("--regex", "a+", "--logit-bias", "3=-4.5", "--logit-bias", "4=1", "--min-tokens", "2"),
     )
     [request] = requests_in(state)
     sampling = request.sampling
@@ -48,6 +48,7 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
     assert (request.stopping.max_tokens, list(request.stopping.stop)) == (9, [".", "!"])
     assert (request.logprobs, request.priority) == (2, PRIORITY_HIGH)
     assert request.stopping.min_tokens == 2
+    assert request.constraint.regex == "a+"
 
 
 def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> None:
@@ -87,7 +88,14 @@ def test_a_text_prompt_has_no_system_message(weft: Weft) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [["--temperature", "3"], ["--top-p", "0"], ["--max-tokens", "0"], ["--logprobs", "21"]],
+    [
+        ["--regex", "a", "--grammar", __file__],
+        ["--logit-bias", "x"],
+        ["--temperature", "3"],
+        ["--top-p", "0"],
+        ["--max-tokens", "0"],
+        ["--logprobs", "21"],
+    ],
 )
 def test_a_value_out_of_range_is_a_usage_error(weft: Weft, option: list[str]) -> None:
     assert weft("generate", "m", "x", *option).code == 2

@@ -115,7 +115,7 @@ class Front:
 
     def __init__(self, world: World, config: EngineConfig) -> None:
         self.world = world
-        self.engine = Engine(world.model, world.facts, config, send=self.hear)
+        self.engine = Engine(world.model, world.facts, config, send=self.hear, folder=world.folder)
         self.answers: dict[int, Answer] = {}
         self.needs: list[str] = []
         self.probed: list[Probed] = []
@@ -157,6 +157,7 @@ class Front:
         logprobs: int | None = None,
         deadline: float | None = None,
         min_tokens: int = 0,
+        grammar: str | None = None,
     ) -> int:
         """Submit a request for the adapter `model`, or for the base; answer its stream."""
         stream = len(self.answers) + 1
@@ -172,6 +173,7 @@ class Front:
             logprobs=logprobs,
             deadline=deadline,
             min_tokens=min_tokens,
+            grammar=grammar,
         )
         self.engine.receive(FRONT, request)
         return stream
@@ -215,7 +217,7 @@ class Front:
     def advance(self) -> None:
         """Run a step, or wait for a load if that is all there is to do."""
         if not self.step() and self.engine.is_loading:
-            self.engine.wait(5)
+            self.engine.wait(0.02)
 
     def finish(self, *, timeout_s: float = 60) -> None:
         """Run until every stream is over."""

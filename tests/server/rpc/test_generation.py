@@ -23,7 +23,18 @@ def plan(
     include_stop: bool = False,
     min_tokens: int = 0,
 ) -> Plan:
-    return Plan("r", Sampling(), max_tokens, stop, stop_tokens, min_tokens, include_stop, None, 0.0)
+    return Plan(
+        request_id="r",
+        sampling=Sampling(),
+        max_tokens=max_tokens,
+        stop=stop,
+        stop_tokens=stop_tokens,
+        min_tokens=min_tokens,
+        grammar=None,
+        include_stop=include_stop,
+        logprobs=None,
+        flush_s=0.0,
+    )
 
 
 @pytest.mark.parametrize(

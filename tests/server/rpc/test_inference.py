@@ -1,6 +1,7 @@
 """Generate, Tokenize and the models, over gRPC against the running server."""
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import grpc
 import pytest
 
 from tests.running import Server
-from weft.client import Answer, Client, Sampling, Stopping, WeftError, user
+from weft.client import Answer, Client, Constraint, Sampling, Stopping, WeftError, user
 from weft.protos.v1 import inference_pb2, inference_pb2_grpc, types_pb2
 from weft.protos.v1.inference_pb2 import ChatPrompt, TokenPrompt
 
@@ -167,6 +168,20 @@ def test_the_end_token_ends_the_answer_unless_it_is_ignored(
     assert completion.finished is not None
     assert completion.finished.stop_token_id == tokens[-1]
     assert completion.text.endswith("<|end|>") == include
+
+
+def test_an_answer_has_the_form_that_was_asked_for(
+    weft: Client, version: types_pb2.Version
+) -> None:
+    constraint = Constraint(regex="(left|right), [0-9]{3}")
+    answer = weft.complete(
+        f"{version.adapter}:prod", text=PROMPT, constraint=constraint, sampling=Sampling(seed=1)
+    )
+    assert re.fullmatch(constraint.regex, answer.text)
+    finished = answer.completions[0].finished
+    assert finished is not None
+    assert finished.reason == inference_pb2.FINISH_REASON_STOP
+    assert not finished.HasField("stop_token_id")
 
 
 def test_a_seed_repeats_an_answer_alone_and_in_a_batch(server: Server, weft: Client) -> None:

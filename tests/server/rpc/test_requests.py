@@ -72,6 +72,8 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (changed(sampling=Sampling(logit_bias={1: 101})), "sampling.logit_bias"),
         (changed(sampling=Sampling(logit_bias={1: float("nan")})), "sampling.logit_bias"),
         (changed(stopping=Stopping(max_tokens=4, min_tokens=5)), "stopping.min_tokens"),
+        (changed(constraint=Constraint()), "constraint"),
+        (changed(constraint=Constraint(regex="(")), "constraint.regex"),
     ],
     ids=str,
 )
@@ -100,7 +102,6 @@ def test_a_refusal_names_value_and_limit() -> None:
     [
         (changed(n=2), "n"),
         (changed(num_beams=2), "num_beams"),
-        (changed(constraint=Constraint(regex="x")), "constraint"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
         (changed(prompt_logprobs=0), "prompt_logprobs"),
     ],
