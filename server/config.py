@@ -13,7 +13,7 @@ DEFAULT_ARENA_BYTES = {"cpu": 512 * MIB, "cuda": 8 * GIB}
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
 RESERVED_NAMES = ("sha256", "shared")
-POLICIES = ("fcfs", "priority")
+POLICIES = ("fair", "fcfs", "priority")
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -122,7 +122,7 @@ class DataDir:
 class SchedulingConfig:
     """In which order the engine serves; waiting for `ageing_s` counts as a class of priority."""
 
-    policy: str = "fcfs"
+    policy: str = "fair"
     ageing_s: float = 10.0
 
     def __post_init__(self) -> None:

@@ -144,7 +144,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--max-batch-tokens", COUNT, "Tokens of a step. [512; 8192 on CUDA]")
 @option("--kv-bytes", COUNT, "KV cache. [1 GiB; what is left of 0.9 of memory on CUDA]")
 @option("--arena-bytes", COUNT, "Adapters on the device. [512 MiB; 8 GiB on CUDA]")
-@option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fcfs")
+@option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fair")
 @option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")

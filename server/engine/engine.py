@@ -43,11 +43,13 @@ from .constraint import Constraint, Grammars
 from .figures import Figures
 from .graphs import DecodeGraphs, capture_decodes, cuda_capture
 from .kv_cache import BlockAllocator
+from .ledger import Ledger
 from .loader import Broken
 from .loads import Loads
 from .order import make_order
 from .places import Place
 from .plan import Plan
+from .price_probe import measure_prices
 from .probing import Probing
 from .residency import Residency
 from .row import row_of
@@ -119,7 +121,7 @@ class Engine:
             budgets.limits,
             self.blocks,
             self.residency,
-            order=make_order(config.scheduling),
+            order=make_order(config.scheduling, Ledger(measure_prices(model), self.residency)),
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
             dtype=facts.dtype,

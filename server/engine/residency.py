@@ -68,6 +68,14 @@ class Residency:
         adapter = self._adapters.get(digest)
         return Place.ABSENT if adapter is None else adapter.place
 
+    def size_of(self, digest: str) -> int:
+        """Elements of an image that has been read."""
+        return self._adapters[digest].size
+
+    def pins_of(self, digest: str) -> int:
+        """Sequences that run on the adapter."""
+        return self._adapters[digest].pins
+
     def want(self, digest: str, peer: bytes) -> str:
         """Count a waiting sequence; answer the tier that its adapter comes from."""
         adapter = self._adapters.setdefault(digest, Adapter(digest))

@@ -41,6 +41,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.lacks_blocks = False
         self._order = order
+        self._ledger = order.ledger
         self._waiting = Waiting(order)
         self._limits = limits
         self._blocks = blocks
@@ -69,6 +70,8 @@ class Scheduler:
         sequence = Sequence(peer, request, arrival, root, now)
         if request.digest is not None:
             sequence.tier = self._residency.want(request.digest, peer)
+            if sequence.tier != "arena":
+                self._ledger.order_load(sequence)
         if request.deadline is not None:
             heapq.heappush(self._deadlines, (request.deadline, arrival, sequence))
         self._waiting.add(sequence)
@@ -101,7 +104,7 @@ class Scheduler:
             draft.drop(victim)
             self._preempt(victim)
         if num and sequence.state is State.RUNNING:
-            draft.add(sequence, num)
+            self._add(sequence, num, draft)
 
     def _grow(self, sequence: Sequence, num: int) -> bool:
         """Hold the blocks for `num` more tokens; False if there are not enough."""
@@ -124,8 +127,8 @@ class Scheduler:
         """Give what is left of the budget to prefills under way and to admissions, in order."""
         self.lacks_blocks = False
         groups = self._waiting.open_groups(now, self._residency.is_open)
-        candidates = Candidates(self._order, groups if self._has_room(draft) else ())
-        for prefill in sorted(prefills, key=self._order.age):
+        candidates = Candidates(self._order, groups if self._has_room(draft) else (), now=now)
+        for prefill in sorted(prefills, key=lambda s: self._order.key(s, now)):
             self._admit(candidates, draft, now, before=prefill)
             self._go_on(prefill, draft)
         self._admit(candidates, draft, now)
@@ -136,7 +139,7 @@ class Scheduler:
         """Admit whoever fits, as long as they go before a prefill under way, if one is given."""
         while self._has_room(draft):
             sequence = candidates.first()
-            if sequence is None or (before and self._order.age(before) < self._order.age(sequence)):
+            if sequence is None or (before and self._goes_first(before, sequence, now)):
                 return
             if not self._acquire_slot(sequence, now):
                 candidates.pass_over()
@@ -147,7 +150,17 @@ class Scheduler:
                 self.lacks_blocks = True
                 return
             self._start(sequence, now)
-            draft.add(sequence, num)
+            self._ledger.admit(sequence)
+            self._add(sequence, num, draft)
+
+    def _add(self, sequence: Sequence, num: int, draft: Draft) -> None:
+        """Plan tokens; a prompt's are charged at once, for they count in this very plan."""
+        draft.add(sequence, num)
+        if num > 1:
+            self._ledger.serve(sequence, sequence.num_computed + num)
+
+    def _goes_first(self, sequence: Sequence, other: Sequence, now: float) -> bool:
+        return self._order.key(sequence, now) < self._order.key(other, now)
 
     def _has_room(self, draft: Draft) -> bool:
         return draft.budget > 0 and len(self.running) < self._limits.max_sequences
@@ -219,6 +232,7 @@ class Scheduler:
         sequence.num_computed = num_computed
         if first == last:
             return
+        self._ledger.serve(sequence, num_computed)
         keys = self._keys(sequence, last)
         for i in range(first, last):
             parent = keys[i - 1] if i else None
@@ -251,6 +265,7 @@ class Scheduler:
             heapq.heapify(self._deadlines)
 
     def _let_go(self, sequence: Sequence) -> None:
+        self._ledger.serve(sequence, sequence.num_computed)
         self.running.remove(sequence)
         self._blocks.release(sequence.blocks)
         sequence.blocks = []

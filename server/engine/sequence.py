@@ -35,6 +35,7 @@ class Sequence:
         blocks: Block table.
         keys: Keys of its full blocks, as far as they were needed.
         constraint: Its place in the grammar that the request gives, if it gives one.
+        num_charged: Leading tokens that its tenant has been charged for.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
         load_s: Time spent LOADING.
     """
@@ -49,6 +50,7 @@ class Sequence:
     state: State = State.WAITING
     num_computed: int = 0
     num_cached: int = 0
+    num_charged: int = 0
     blocks: list[int] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     slot: int | None = None

@@ -21,6 +21,7 @@ class Waiting:
     def add(self, sequence: Sequence) -> None:
         insort(self.by_arrival, sequence, key=_arrival)
         insort(self._groups.setdefault(_group(sequence), []), sequence, key=self._order.age)
+        self._order.ledger.enter(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         _take_out(self.by_arrival, sequence, _arrival)
@@ -28,6 +29,7 @@ class Waiting:
         _take_out(group, sequence, self._order.age)
         if not group:
             del self._groups[_group(sequence)]
+        self._order.ledger.leave(sequence)
 
     def open_groups(self, now: float, is_open: Callable[[str], bool]) -> Iterator[list[Sequence]]:
         """Yield every group whose adapter is open; the others wait for theirs."""
@@ -41,6 +43,7 @@ class Waiting:
     def check_integrity(self) -> None:
         """Assert that both views hold the same sequences, each in its order."""
         assert self.by_arrival == sorted(self.by_arrival, key=_arrival)
+        assert self._order.ledger.num_waiting == len(self.by_arrival)
         assert all(group for group in self._groups.values())
         for key, group in self._groups.items():
             assert all(_group(sequence) == key for sequence in group)
@@ -52,19 +55,20 @@ class Waiting:
 class Candidates:
     """The first of every group that may start, while admitted ones are removed from theirs."""
 
-    def __init__(self, order: Order, groups: Iterable[list[Sequence]]) -> None:
+    def __init__(self, order: Order, groups: Iterable[list[Sequence]], *, now: float) -> None:
         self._order = order
-        self._heads = [(order.age(group[0]), group) for group in groups]
+        self._now = now
+        self._heads = [(order.key(group[0], now), group) for group in groups]
         heapq.heapify(self._heads)
 
     def first(self) -> Sequence | None:
-        """The least of all; None when nobody is left."""
+        """The least of all; None when nobody is left. What was charged meanwhile counts."""
         while self._heads:
             key, group = self._heads[0]
-            if group and (age := self._order.age(group[0])) == key:
+            if group and (found := self._order.key(group[0], self._now)) == key:
                 return group[0]
             if group:
-                heapq.heapreplace(self._heads, (age, group))
+                heapq.heapreplace(self._heads, (found, group))
             else:
                 heapq.heappop(self._heads)
         return None

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from weft.server.channel import Priority, Sampling, Submit
 from weft.server.config import SchedulingConfig
 from weft.server.engine.kv_cache import BlockAllocator
+from weft.server.engine.ledger import Ledger
 from weft.server.engine.limits import Limits
-from weft.server.engine.order import make_order
+from weft.server.engine.order import Order, make_order
 from weft.server.engine.places import Copy, Fetch, Open
 from weft.server.engine.plan import Ended, Plan
+from weft.server.engine.prices import Prices
 from weft.server.engine.residency import Residency
 from weft.server.engine.scheduler import Scheduler
 from weft.server.engine.sequence import Sequence
@@ -16,6 +18,9 @@ from weft.server.engine.sequence import Sequence
 FRONT = b"front"
 BLOCK_TOKENS = 4
 VOCABULARY = 1000
+PRICES = Prices(
+    prefill_us=1.0, decode_us=2.0, cached_us=0.125, kv_us=0.5, element_us=0.25, load_us=8.0
+)
 FCFS = SchedulingConfig(policy="fcfs")
 IMAGE_SIZE = 4
 LIMITS = Limits(
@@ -46,6 +51,12 @@ def sequence(
     return Sequence(FRONT, request, arrival, root=b"", submitted_at=submitted_at)
 
 
+def order_of(policy: str = "fcfs", *, ageing_s: float = 10.0) -> Order:
+    """The order of a policy, with a ledger that knows no adapter."""
+    config = SchedulingConfig(policy=policy, ageing_s=ageing_s)
+    return make_order(config, Ledger(PRICES, Residency(1, num_slots=1, element_bytes=32)))
+
+
 class Bench:
     """A scheduler with its allocator and residency; loads succeed at once when `load` is called.
 
@@ -63,11 +74,12 @@ class Bench:
     ) -> None:
         self.blocks = BlockAllocator(num_blocks)
         self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
+        self.ledger = Ledger(PRICES, self.residency)
         self.scheduler = Scheduler(
             limits,
             self.blocks,
             self.residency,
-            order=make_order(scheduling),
+            order=make_order(scheduling, self.ledger),
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",
             dtype="float32",

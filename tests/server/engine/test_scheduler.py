@@ -14,7 +14,7 @@ from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
 from weft.server.errors import PromptTooLong
 
-from .plans import BLOCK_TOKENS, LIMITS, Bench
+from .plans import BLOCK_TOKENS, IMAGE_SIZE, LIMITS, PRICES, Bench
 
 
 def rows(plan: Plan) -> list[tuple[int, int, int]]:
@@ -82,6 +82,82 @@ def test_lower_class_gives_its_blocks_to_a_higher_that_came_later() -> None:
     bench.submit(prompt(7, first=100), max_tokens=20)
     bench.finish()
     assert list(bench.tokens) == [2, 1]
+
+
+FAIR = SchedulingConfig(policy="fair")
+
+
+def served(bench: Bench, *, steps: int) -> dict[str, int]:
+    """Prompt and answer tokens that each tenant's sequences got in so many steps."""
+    tokens: dict[str, int] = {}
+    for _ in range(steps):
+        for chunk in bench.step().chunks:
+            tenant = chunk.sequence.tenant
+            tokens[tenant] = tokens.get(tenant, 0) + chunk.stop - chunk.start
+    return tokens
+
+
+def test_backlogged_tenants_get_equal_shares_whatever_they_send() -> None:
+    bench = Bench(replace(LIMITS, max_sequences=2, max_waiting=80), scheduling=FAIR)
+    for number in range(60):
+        bench.submit(prompt(6, first=100 + number), salt="flood", max_tokens=6)
+    for number in range(20):
+        bench.submit(prompt(6, first=500 + number), salt="modest", max_tokens=6)
+    tokens = served(bench, steps=100)
+    assert tokens["modest"] > 0.85 * tokens["flood"]
+    bench.finish()
+
+
+def test_backlogged_adapters_of_a_tenant_get_equal_shares() -> None:
+    bench = Bench(replace(LIMITS, max_sequences=2), scheduling=FAIR)
+    for number in range(40):
+        bench.submit(prompt(6, first=100 + number), digest="sha256:hot", max_tokens=6)
+    cold = [bench.submit(prompt(6, first=500), digest="sha256:cold") for _ in range(3)]
+    while not set(cold) <= bench.tokens.keys():
+        bench.step()
+    assert len(bench.tokens) < 10
+    bench.finish()
+
+
+def test_a_prompt_counts_in_the_plan_that_admits_it() -> None:
+    bench = Bench(scheduling=FAIR)
+    for first, tenant in ((0, "x"), (100, "x"), (200, "y")):
+        bench.submit(prompt(8, first=first), salt=tenant)
+    assert [c.sequence.tenant for c in bench.step().chunks] == ["x", "y"]
+
+
+def test_nobody_waits_while_there_is_room() -> None:
+    bench = Bench(replace(LIMITS, max_sequences=4), scheduling=FAIR)
+    for number in range(9):
+        bench.submit(prompt(3, first=10 * number), salt="only")
+    while bench.scheduler.waiting:
+        assert len(bench.step().chunks) == 4 or not bench.scheduler.waiting
+    bench.finish()
+
+
+def test_long_prompts_of_two_tenants_take_turns() -> None:
+    bench = Bench(scheduling=FAIR)
+    bench.submit(prompt(50), salt="x", max_tokens=1)
+    bench.step()
+    bench.submit(prompt(50, first=500), salt="y", max_tokens=1)
+    owners = [[c.sequence.tenant for c in bench.step().chunks] for _ in range(3)]
+    assert owners[0] == ["y"]
+    assert "x" in owners[1] + owners[2]
+    bench.finish()
+
+
+def test_tenant_pays_for_prompt_load_and_every_step_to_the_last() -> None:
+    bench = Bench(scheduling=FAIR)
+    bench.submit(prompt(10), digest="sha256:a", max_tokens=8, salt="x")
+    bench.step()
+    [sequence] = bench.scheduler.running
+    reads_us = IMAGE_SIZE * PRICES.element_us
+    bill_us = IMAGE_SIZE * PRICES.load_us + 10 * (PRICES.prefill_us + PRICES.kv_us) + reads_us
+    assert bench.ledger.taken_us(sequence) == (bill_us, bill_us)
+    bench.finish()
+    for num, context in ((2, 12), (4, 16), (1, 17)):  # charged by the block
+        bill_us += num * (PRICES.decode_us + context * PRICES.kv_us + reads_us)
+    assert bench.ledger.taken_us(sequence) == (bill_us, bill_us)
 
 
 def test_waiting_adapter_holds_nobody_up() -> None:

@@ -1,37 +1,34 @@
 """The queue: groups, their order, and who is passed over."""
 
 from weft.server.channel import Priority
-from weft.server.config import SchedulingConfig
-from weft.server.engine.order import Order, make_order
 from weft.server.engine.sequence import State
 from weft.server.engine.waiting import Candidates, Waiting
 
-from .plans import FCFS, sequence
-
-BY_ARRIVAL = make_order(FCFS)
-BY_CLASS = make_order(SchedulingConfig(policy="priority"))
+from .plans import order_of, sequence
 
 
-def make_waiting(*groups: tuple[str, str | None], order: Order = BY_ARRIVAL) -> Waiting:
+def make_waiting(*groups: tuple[str, str | None], policy: str = "fcfs") -> Waiting:
     """A queue with a sequence of each tenant and digest, in order of arrival."""
-    waiting = Waiting(order)
+    waiting = Waiting(order_of(policy))
     for arrival, (tenant, digest) in enumerate(groups):
         waiting.add(sequence(arrival, tenant=tenant, digest=digest))
     return waiting
 
 
 def candidates_of(
-    waiting: Waiting, *, closed: frozenset[str] = frozenset(), order: Order = BY_ARRIVAL
+    waiting: Waiting, *, closed: frozenset[str] = frozenset(), policy: str = "fcfs"
 ) -> Candidates:
-    return Candidates(order, waiting.open_groups(9.0, lambda digest: digest not in closed))
+    return Candidates(
+        order_of(policy), waiting.open_groups(9.0, lambda digest: digest not in closed), now=9.0
+    )
 
 
 def taken(
-    waiting: Waiting, *, closed: frozenset[str] = frozenset(), order: Order = BY_ARRIVAL
+    waiting: Waiting, *, closed: frozenset[str] = frozenset(), policy: str = "fcfs"
 ) -> list[int]:
     """Arrivals of the candidates, each taken out as it comes."""
     arrivals = []
-    candidates = candidates_of(waiting, closed=closed, order=order)
+    candidates = candidates_of(waiting, closed=closed, policy=policy)
     while (candidate := candidates.first()) is not None:
         waiting.remove(candidate)
         waiting.check_integrity()
@@ -71,6 +68,6 @@ def test_sequence_that_comes_back_takes_its_place_again() -> None:
 
 
 def test_a_class_goes_before_the_rest_of_its_group() -> None:
-    waiting = make_waiting(("x", "a"), ("x", "a"), order=BY_CLASS)
+    waiting = make_waiting(("x", "a"), ("x", "a"), policy="priority")
     waiting.add(sequence(2, Priority.HIGH, tenant="x", digest="a"))
-    assert taken(waiting, order=BY_CLASS) == [2, 0, 1]
+    assert taken(waiting, policy="priority") == [2, 0, 1]
