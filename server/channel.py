@@ -75,6 +75,8 @@ class Submit(Struct, frozen=True, tag=True):
         deadline: Instant after which nobody waits for the answer.
         min_tokens: No stop token is drawn before so many others.
         grammar: Form of the completion, in llguidance's JSON; None = any.
+        after: A stream of the same front and prompt, whose first token this one waits for, so that
+            it finds the prompt computed.
     """
 
     stream: int
@@ -89,6 +91,7 @@ class Submit(Struct, frozen=True, tag=True):
     priority: Priority = Priority.NORMAL
     min_tokens: int = 0
     grammar: str | None = None
+    after: int | None = None
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):

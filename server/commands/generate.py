@@ -66,6 +66,7 @@ class Lane:
 @click.option("--seed", type=click.IntRange(0), help="Repeats an answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
+@click.option("--n", type=click.IntRange(1, 8), help="So many completions.")
 @click.option("--logprobs", type=click.IntRange(0, 20), help="Show so many alternatives.")
 @click.pass_obj
 def generate(
@@ -91,6 +92,7 @@ def generate(
     seed: int | None,
     stop: tuple[str, ...],
     priority: str | None,
+    n: int | None,
     logprobs: int | None,
 ) -> None:
     """Stream the answer of MODEL to PROMPT, which - or nothing reads from standard input.
@@ -124,6 +126,8 @@ def generate(
         raise click.UsageError("--json-schema, --regex and --grammar are forms; give one")
     for form in forms:
         whole.constraint.CopyFrom(form)
+    if n is not None:
+        whole.n = n
     if logprobs is not None:
         whole.logprobs = logprobs
     if is_text:
@@ -156,7 +160,7 @@ async def show(session: Session, lanes: list[Lane]) -> None:
     async with session.async_client() as weft:
         if session.terminal.json:
             await stream_all(weft, lanes, print_json)
-        elif len(lanes) == 1:
+        elif len(lanes) == 1 and lanes[0].request.n <= 1:
             await stream_all(weft, lanes, print_text)
             click.echo()
         elif sys.stdout.isatty():
@@ -165,7 +169,7 @@ async def show(session: Session, lanes: list[Lane]) -> None:
         else:
             await stream_all(weft, lanes, lambda *_: None)
             for lane in lanes:
-                click.echo(f"{lane.name}:\n{lane.answer.text}\n")
+                click.echo(f"{lane.name}:\n{text_of(lane)}\n")
     if not session.terminal.json:
         for lane in lanes:
             print_logprobs(lane)
@@ -216,8 +220,14 @@ def side_by_side(lanes: list[Lane]) -> Table:
     for _ in lanes:
         table.add_column(ratio=1, overflow="fold")
     table.add_row(*(Text(lane.name, style="bold") for lane in lanes))
-    table.add_row(*(Text(lane.answer.text) for lane in lanes))
+    table.add_row(*(Text(text_of(lane)) for lane in lanes))
     return table
+
+
+def text_of(lane: Lane) -> str:
+    """A lane's completions, one after another."""
+    completions = sorted(lane.answer.completions.items())
+    return "\n\n".join(completion.text for _, completion in completions)
 
 
 def print_logprobs(lane: Lane) -> None:

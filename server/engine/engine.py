@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +66,15 @@ REFUSALS: dict[type[ServerError], str] = {
     PromptTooLong: "PROMPT_TOO_LONG",
     QueueFull: "QUEUE_FULL",
 }
+
+
+class Follower(NamedTuple):
+    """A request that waits for another one's first token."""
+
+    request: Submit
+    arrival: int
+    since: float
+    constraint: Constraint | None
 
 
 class Engine:
@@ -139,6 +149,7 @@ class Engine:
             answer=self._tell,
         )
         self._grammars = Grammars(folder, vocab_size=facts.vocab_size)
+        self._followers: dict[tuple[bytes, int], list[Follower]] = {}
         self._sequences: dict[tuple[bytes, int], Sequence] = {}
         self._arrivals = count()
         self._lost: set[bytes] = set()
@@ -214,6 +225,9 @@ class Engine:
                     logprobs=logprobs if any(logprobs) else [],
                 ),
             )
+        for sequence in due:
+            if sequence.num_generated == 1:
+                self._release(sequence.peer, sequence.request.stream)
         for sequence, reason in ended:
             del self._sequences[sequence.peer, sequence.request.stream]
             self._tell(sequence.peer, sequence.finished(reason, now))
@@ -288,6 +302,12 @@ class Engine:
         now: float,
         constraint: Constraint | None = None,
     ) -> None:
+        """Queue a request, or have it follow the one whose first token it waits for."""
+        leader = None if request.after is None else self._sequences.get((peer, request.after))
+        if leader is not None and not leader.num_generated:
+            follower = Follower(request, arrival, now, constraint)
+            self._followers.setdefault((peer, leader.request.stream), []).append(follower)
+            return
         try:
             sequence = self.scheduler.submit(peer, request, arrival=arrival, now=now)
         except (RequestInvalid, QueueFull) as error:
@@ -299,6 +319,11 @@ class Engine:
         if sequence.tier:
             self._figures.count_lookup(hit=sequence.tier == "arena")
 
+    def _release(self, peer: bytes, stream: int) -> None:
+        """Queue whoever waited for the first token of a stream."""
+        for request, arrival, now, constraint in self._followers.pop((peer, stream), ()):
+            self._enqueue(peer, request, arrival=arrival, now=now, constraint=constraint)
+
     def _refuse(self, peer: bytes, request: Submit, error: RequestInvalid | QueueFull) -> None:
         reason = REFUSALS[type(error)]
         self._tell(peer, Failed(request.stream, reason, str(error), error.metadata))
@@ -306,6 +331,9 @@ class Engine:
     def abort(self, peer: bytes, stream: int) -> None:
         """End a sequence that is no longer wanted; one that has drawn tokens says what it took."""
         self._grammars.drop(peer, stream)
+        for key, followers in self._followers.items():
+            if key[0] == peer:
+                followers[:] = [f for f in followers if f.request.stream != stream]
         sequence = self._drop(peer, stream)
         if sequence is not None and sequence.num_generated:
             self._tell(peer, sequence.finished("abort", time.monotonic()))
@@ -349,6 +377,7 @@ class Engine:
         assert self.residency.num_pins == num_pins
         num_waiting = len(adapted) - num_pins + self._probing.num_waiting
         assert self.residency.num_waiting == num_waiting
+        assert self._followers.keys() <= self._sequences.keys()
 
     def _rest(self) -> bool:
         """Check the books once when everything has ended; there is nothing to run."""
@@ -405,6 +434,7 @@ class Engine:
         sequence = self._sequences.pop((peer, stream), None)
         if sequence is not None:
             self.scheduler.finish(sequence)
+            self._release(peer, stream)
         return sequence
 
     def _ask(self, peer: bytes, digest: str) -> None:

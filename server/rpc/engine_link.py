@@ -44,18 +44,26 @@ from .status import engine_error, row_of
 
 logger = logging.getLogger(__name__)
 
-BUFFERED_EVENTS = 256  # per stream, before a reader counts as gone
+BUFFERED_EVENTS = 256  # per stream of a request, before a reader counts as gone
 Images = Callable[[str], Awaitable[Path]]
 
 
 class Token(NamedTuple):
     """One token of a stream, with its log-probabilities where the request asked for them."""
 
+    stream: int
     token: int
     logprobs: TokenLogprobs | None
 
 
 Event = Token | Finished | Exception
+
+
+class Reader(NamedTuple):
+    """Where the events of a request's streams wait, and how many may."""
+
+    events: asyncio.Queue[Event]
+    limit: int
 
 
 class EngineLink:
@@ -80,7 +88,7 @@ class EngineLink:
         self._images = images
         self._on_change = on_change
         self._outbox: asyncio.Queue[FrontMessage] = asyncio.Queue()
-        self._streams: dict[int, asyncio.Queue[Event]] = {}
+        self._streams: dict[int, Reader] = {}
         self._probes: dict[int, asyncio.Future[Probed]] = {}
         self._numbers = itertools.count(1)
         self.welcome: Welcome | None = None
@@ -103,22 +111,23 @@ class EngineLink:
             self._socket.close()
 
     async def stream(
-        self, submit: Callable[[int], Submit], *, flush_s: float = 0.0
+        self, submit: Callable[[int], Submit], *, n: int = 1, flush_s: float = 0.0
     ) -> AsyncGenerator[list[Token | Finished], None]:
-        """Run a sequence; yield its tokens, Finished last, or raise what ended it.
+        """Run `n` sequences; yield their tokens, Finished last of each, or raise what ended one.
 
         Args:
             submit: Makes the message, given the number of the stream.
             flush_s: Gather tokens so that two batches are at least so many seconds apart.
         """
-        number = next(self._numbers)
+        numbers = list(itertools.islice(self._numbers, n))
         events: asyncio.Queue[Event] = asyncio.Queue()
         self.require_engine()
-        self._streams[number] = events
-        self._outbox.put_nowait(submit(number))
-        flushed = 0.0
+        for number in numbers:
+            self._streams[number] = Reader(events, BUFFERED_EVENTS * n)
+            self._outbox.put_nowait(submit(number))
+        flushed, num_running = 0.0, n
         try:
-            while True:
+            while num_running:
                 arrived = [await events.get()]
                 if (pause_s := flushed + flush_s - time.monotonic()) > 0:
                     await asyncio.sleep(pause_s)
@@ -128,13 +137,14 @@ class EngineLink:
                 if batch:
                     flushed = time.monotonic()
                     yield batch
-                if isinstance(arrived[-1], Exception):
-                    raise arrived[-1]
-                if isinstance(arrived[-1], Finished):
-                    return
+                for event in arrived:
+                    if isinstance(event, Exception):
+                        raise event
+                    num_running -= isinstance(event, Finished)
         finally:
-            if self._streams.pop(number, None) is not None:
-                self.abort(number)
+            for number in numbers:
+                if self._streams.pop(number, None) is not None:
+                    self.abort(number)
 
     def abort(self, number: int) -> None:
         """Ask the engine to end a sequence; it answers with Finished if that one was running."""
@@ -206,7 +216,7 @@ class EngineLink:
                 for number, token, found in zip(
                     message.streams, message.tokens, logprobs, strict=False
                 ):
-                    self._give(number, Token(token, found))
+                    self._give(number, Token(number, token, found))
             case Finished():
                 self._give(message.stream, message, last=True)
             case Failed():
@@ -231,16 +241,16 @@ class EngineLink:
         self._on_change(True)
 
     def _give(self, number: int, event: Event, *, last: bool = False) -> None:
-        events = self._streams.get(number)
-        if events is None:
+        reader = self._streams.get(number)
+        if reader is None:
             return
         if last:
             del self._streams[number]
-        elif events.qsize() >= BUFFERED_EVENTS:
+        elif reader.events.qsize() >= reader.limit:
             del self._streams[number]
             self.abort(number)
-            event = Cancelled(f"{BUFFERED_EVENTS} tokens were not read", limit=BUFFERED_EVENTS)
-        events.put_nowait(event)
+            event = Cancelled(f"{reader.limit} tokens were not read", limit=reader.limit)
+        reader.events.put_nowait(event)
 
     def _lose(self) -> None:
         """Fail whatever waits for the engine, and forget what was still to be said to it."""

@@ -64,18 +64,26 @@ def longest_completion(plan: Plan, *, prompt_tokens: int, max_context: int) -> i
     return plan.max_tokens if plan.max_tokens is not None else max_context - prompt_tokens
 
 
+@dataclass(slots=True)
+class Completion:
+    """One completion, from the engine's tokens to text."""
+
+    index: int
+    stream: int
+    text: Detokenizer
+    stop: str | None = None
+    last_token: int | None = None
+    num_tokens: int = 0
+    finished: Finished | None = None
+
+
 class Generation:
-    """Turns the engine's tokens into chunks of text until the sequence ends."""
+    """Turns the engine's tokens into chunks of text until every completion ends."""
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer) -> None:
         self._plan = plan
         self._tokenizer = tokenizer
-        self._text = Detokenizer(
-            tokenizer.hf.backend_tokenizer, stop=plan.stop, include_stop=plan.include_stop
-        )
-        self._stream: int | None = None
-        self._stop: str | None = None
-        self._last_token: int | None = None
+        self._completions: dict[int, Completion] = {}
         self._began = time.monotonic()
         self.outcome = Outcome()
 
@@ -83,46 +91,67 @@ class Generation:
         return time.monotonic() - self._began
 
     async def run(
-        self, link: EngineLink, make: Callable[[int], Submit]
+        self, link: EngineLink, make: Callable[[int, int, int | None], Submit]
     ) -> AsyncGenerator[GenerateResponse, None]:
-        """Yield chunks, then `finished`, then `usage`.
+        """Yield chunks and each completion's `finished`, then `usage`.
 
         Args:
-            make: The message for the engine, given the number of the stream.
+            make: The message for the engine, given the number of the stream, the index of the
+                completion, and the stream of the first one, which the others follow.
         """
 
         def submit(number: int) -> Submit:
-            self._stream = number
-            return make(number)
+            first = next(iter(self._completions), None)
+            index = len(self._completions)
+            self._completions[number] = Completion(index, number, self._detokenizer())
+            return make(number, index, first)
 
-        batches = link.stream(submit, flush_s=self._plan.flush_s)
+        batches = link.stream(submit, n=self._plan.n, flush_s=self._plan.flush_s)
         async with aclosing(batches):
             async for batch in batches:
-                tokens = [event for event in batch if isinstance(event, Token)]
-                if tokens and self._stop is None:
-                    yield GenerateResponse(chunk=self._chunk(tokens))
-                    if self._stop is not None:
-                        assert self._stream is not None
-                        link.abort(self._stream)  # answered by Finished with the figures
-                if isinstance(batch[-1], Finished):
-                    for response in self._end(batch[-1]):
-                        yield response
+                for response in self._tell(batch, link):
+                    yield response
+        yield GenerateResponse(usage=self._usage())
 
-    def _chunk(self, tokens: list[Token]) -> Chunk:
+    def _detokenizer(self) -> Detokenizer:
+        return Detokenizer(
+            self._tokenizer.hf.backend_tokenizer,
+            stop=self._plan.stop,
+            include_stop=self._plan.include_stop,
+        )
+
+    def _tell(self, batch: list[Token | Finished], link: EngineLink) -> Iterator[GenerateResponse]:
+        """What a batch of events brings: one chunk for each completion, then those that ended."""
+        tokens: dict[int, list[Token]] = {}
+        for event in batch:
+            if isinstance(event, Token):
+                tokens.setdefault(event.stream, []).append(event)
+        for stream, new in tokens.items():
+            completion = self._completions[stream]
+            if completion.stop is None:
+                yield GenerateResponse(chunk=self._chunk(completion, new))
+                if completion.stop is not None:
+                    link.abort(stream)  # answered by Finished with the figures
+        for event in batch:
+            if isinstance(event, Finished):
+                yield from self._end(self._completions[event.stream], event)
+
+    def _chunk(self, completion: Completion, tokens: list[Token]) -> Chunk:
         """Text and tokens up to and including the one that completes a stop string, if one does."""
-        chunk = Chunk(index=0)
-        for token, logprobs in tokens:
+        chunk = Chunk(index=completion.index)
+        for _, token, logprobs in tokens:
             chunk.token_ids.append(token)
             if logprobs is not None:
                 chunk.logprobs.append(self._logprobs(token, logprobs))
-            self._last_token = token
+            completion.last_token = token
+            completion.num_tokens += 1
             if token in self._plan.stop_tokens and not self._plan.include_stop:
                 continue
-            so_far = self.outcome.generated_tokens + len(chunk.token_ids)
-            piece = self._text.push(token, may_stop=so_far > self._plan.min_tokens)
+            may_stop = completion.num_tokens > self._plan.min_tokens
+            piece = completion.text.push(token, may_stop=may_stop)
             chunk.text += piece.text
             if piece.stop is not None:
-                self._stop = piece.stop
+                completion.stop = piece.stop
                 break
         self.outcome.saw_tokens(len(chunk.token_ids), elapsed_s=self.elapsed_s())
         return chunk
@@ -138,33 +167,42 @@ class Generation:
             token_id=token, token=self._tokenizer.token_bytes(token), logprob=logprob
         )
 
-    def _end(self, last: Finished) -> Iterator[GenerateResponse]:
-        finished = inference_pb2.Finished(index=0, generated_tokens=self.outcome.generated_tokens)
-        if self._stop is not None:
+    def _end(self, completion: Completion, last: Finished) -> Iterator[GenerateResponse]:
+        completion.finished = last
+        finished = inference_pb2.Finished(
+            index=completion.index, generated_tokens=completion.num_tokens
+        )
+        if completion.stop is not None:
             finished.reason = inference_pb2.FINISH_REASON_STOP_STRING
-            finished.stop = self._stop
+            finished.stop = completion.stop
         else:
-            held = self._text.finish()
-            stopper = self._last_token if self._last_token in self._plan.stop_tokens else None
+            held = completion.text.finish()
+            token = completion.last_token
+            stopper = token if token in self._plan.stop_tokens else None
             if stopper is not None and self._plan.include_stop:
                 held += self._tokenizer.special_text(stopper)
             if held:
-                yield GenerateResponse(chunk=Chunk(index=0, text=held))
+                yield GenerateResponse(chunk=Chunk(index=completion.index, text=held))
             finished.reason = REASONS[last.reason]
             if stopper is not None:
                 finished.stop_token_id = stopper
         yield GenerateResponse(finished=finished)
-        self.outcome.reason = inference_pb2.FinishReason.Name(finished.reason).removeprefix(
-            "FINISH_REASON_"
-        )
+        if completion.index == 0:
+            name = inference_pb2.FinishReason.Name(finished.reason)
+            self.outcome.reason = name.removeprefix("FINISH_REASON_")
+
+    def _usage(self) -> inference_pb2.Usage:
+        """The request's figures: those of the first completion, which computed the prompt."""
+        ended = [c.finished for c in self._completions.values() if c.finished is not None]
+        first = ended[0]
         self.outcome.usage = inference_pb2.Usage(
-            prompt_tokens=last.prompt_tokens,
-            cached_tokens=last.cached_tokens,
+            prompt_tokens=first.prompt_tokens,
+            cached_tokens=first.cached_tokens,
             generated_tokens=self.outcome.generated_tokens,
-            queue_ms=last.queue_s * 1000,
-            load_ms=last.load_s * 1000,
-            prefill_ms=last.prefill_s * 1000,
-            decode_ms=last.decode_s * 1000,
-            tier=TIERS.get(last.tier, types_pb2.TIER_UNSPECIFIED),
+            queue_ms=first.queue_s * 1000,
+            load_ms=first.load_s * 1000,
+            prefill_ms=first.prefill_s * 1000,
+            decode_ms=max(last.decode_s for last in ended) * 1000,
+            tier=TIERS.get(first.tier, types_pb2.TIER_UNSPECIFIED),
         )
-        yield GenerateResponse(usage=self.outcome.usage)
+        return self.outcome.usage

@@ -64,12 +64,12 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             await context.send_initial_metadata((("x-weft-digest", target.digest),))
             yield inference_pb2.GenerateResponse(resolved=self._resolved(target, plan))
 
-            def submit(number: int) -> Submit:
+            def submit(number: int, index: int, first: int | None) -> Submit:
                 return Submit(
                     stream=number,
                     digest=target.adapter_digest,
                     tokens=prompt.tokens,
-                    sampling=plan.sampling,
+                    sampling=plan.sampling_of(index),
                     max_tokens=max_tokens,
                     stop_tokens=plan.stop_tokens,
                     salt=caller.tenant,
@@ -78,6 +78,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     priority=plan.priority,
                     min_tokens=plan.min_tokens,
                     grammar=plan.grammar,
+                    after=first,
                 )
 
             async with aclosing(generation.run(self._link, submit)) as responses:

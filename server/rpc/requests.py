@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
 from transformers import GenerationConfig
 
 from weft.adapters.errors import Unsupported
@@ -15,6 +16,7 @@ from .fields import MAX_REQUEST_ID, Findings
 
 MAX_STOPS = 16
 MAX_LOGPROBS = 20
+MAX_COMPLETIONS = 8
 MAX_BIASES = 300
 MAX_BIAS = 100
 DEFAULT_FLUSH_MS = 15
@@ -62,6 +64,7 @@ class Plan:
     """A checked request, less its prompt."""
 
     request_id: str
+    n: int
     sampling: Sampling
     max_tokens: int | None
     stop: tuple[str, ...]
@@ -72,6 +75,10 @@ class Plan:
     logprobs: int | None
     flush_s: float
     priority: Priority = Priority.NORMAL
+
+    def sampling_of(self, index: int) -> Sampling:
+        """How a completion draws: the first with the request's seed, each other with the next."""
+        return structs.replace(self.sampling, seed=(self.sampling.seed + index) % 2**64)
 
 
 def read_generate(
@@ -119,6 +126,8 @@ def read_generate(
     findings.check(
         request.priority in PRIORITIES, "priority", request.priority, "HIGH, NORMAL or LOW"
     )
+    n = request.n if request.HasField("n") else 1
+    findings.check(1 <= n <= MAX_COMPLETIONS, "n", n, f"1 to {MAX_COMPLETIONS}")
     for name, value, limit in (
         ("logprobs", request.logprobs, MAX_LOGPROBS),
         ("flush_ms", flush_ms, MAX_FLUSH_MS),
@@ -131,6 +140,7 @@ def read_generate(
     ends = frozenset() if stopping.ignore_end_token else defaults.end_tokens
     return Plan(
         request_id=request.request_id or secrets.token_hex(8),
+        n=n,
         sampling=sampling,
         max_tokens=stopping.max_tokens if stopping.HasField("max_tokens") else None,
         stop=tuple(stopping.stop),
@@ -224,7 +234,6 @@ def _check_bias(bias: Mapping[int, float], findings: Findings, *, vocab_size: in
 def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
     """Raise Unsupported for the first field that asks for what is declared but not served."""
     asked = {
-        "n": request.n > 1,
         "num_beams": request.num_beams > 1,
         "adapters": bool(request.adapters),
         "prompt_logprobs": request.HasField("prompt_logprobs"),

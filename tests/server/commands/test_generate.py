@@ -35,7 +35,7 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
     weft(
         *("generate", "support", "x", "--temperature", "0", "--top-p", "0.5", "--top-k", "3"),
         *("--min-p", "0.1", "--seed", "7", "--max-tokens", "9", "--stop", ".", "--stop", "!"),
-        *("--logprobs", "2", "--priority", "high"),
+        *("--logprobs", "2", "--priority", "high", "--n", "3"),
         *("--presence-penalty", "1", "--frequency-penalty", "-1", "--repetition-penalty", "1.5"),
         *("--regex", "a+", "--logit-bias", "3=-4.5", "--logit-bias", "4=1", "--min-tokens", "2"),
     )
@@ -48,6 +48,7 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
     assert (request.stopping.max_tokens, list(request.stopping.stop)) == (9, [".", "!"])
     assert (request.logprobs, request.priority) == (2, PRIORITY_HIGH)
     assert request.stopping.min_tokens == 2
+    assert request.n == 3
     assert request.constraint.regex == "a+"
 
 

@@ -176,6 +176,42 @@ def test_preempted_sequences_go_on_where_they_were(world: World, front: Front) -
         assert tight.answers[b].tokens == front.answers[a].tokens
 
 
+def test_those_who_follow_find_the_prompt_computed(front: Front) -> None:
+    tokens = prompt(70)
+
+    def ask(seed: int, after: int | None) -> int:
+        sampling = Sampling(temperature=1.5, seed=seed)
+        return front.submit(tokens, model="r8 on all", sampling=sampling, after=after)
+
+    first = ask(1, None)
+    others = [ask(seed, first) for seed in (2, 3)]
+    front.finish()
+    alone = ask(3, None)
+    front.finish()
+    cached = []
+    for stream in (first, *others):
+        finished = front.answers[stream].finished
+        assert finished is not None
+        cached.append(finished.cached_tokens)
+    assert cached == [0, 64, 64]
+    assert front.answers[others[1]].tokens == front.answers[alone].tokens
+    assert len({tuple(front.answers[stream].tokens) for stream in (first, *others)}) == 3
+
+
+def test_those_who_follow_one_that_is_given_up_run_all_the_same(front: Front) -> None:
+    tokens = prompt(70)
+    first = front.submit(tokens)
+    second = front.submit(tokens, after=first)
+    dropped = front.submit(tokens, after=first)
+    front.engine.abort(FRONT, dropped)
+    front.engine.abort(FRONT, first)
+    while not front.answers[second].is_over:
+        front.advance()
+    front.engine.check_integrity()
+    assert front.answers[second].finished is not None
+    assert not front.answers[dropped].is_over
+
+
 def test_prefix_is_reused_under_its_own_digest_only(world: World, front: Front) -> None:
     tokens = prompt(40)
     expected = {}

@@ -158,6 +158,7 @@ class Front:
         deadline: float | None = None,
         min_tokens: int = 0,
         grammar: str | None = None,
+        after: int | None = None,
     ) -> int:
         """Submit a request for the adapter `model`, or for the base; answer its stream."""
         stream = len(self.answers) + 1
@@ -174,6 +175,7 @@ class Front:
             deadline=deadline,
             min_tokens=min_tokens,
             grammar=grammar,
+            after=after,
         )
         self.engine.receive(FRONT, request)
         return stream

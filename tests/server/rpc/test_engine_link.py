@@ -37,6 +37,7 @@ from weft.server.errors import (
     QueueFull,
     RequestInvalid,
     StartFailed,
+    StepFailed,
 )
 from weft.server.rpc.engine_link import BUFFERED_EVENTS, EngineLink, Token
 
@@ -140,8 +141,40 @@ async def test_each_stream_gets_its_own_tokens(engine: Engine, link: EngineLink)
     engine.say(Tokens(streams=[second.stream, first.stream], tokens=[20, 10]))
     engine.say(finished(first.stream))
     engine.say(finished(second.stream))
-    assert await reads[0] == [Token(10, None), finished(first.stream)]
-    assert await reads[1] == [Token(20, None), finished(second.stream)]
+    assert await reads[0] == [Token(first.stream, 10, None), finished(first.stream)]
+    assert await reads[1] == [Token(second.stream, 20, None), finished(second.stream)]
+
+
+async def test_streams_of_one_request_come_together_and_end_one_by_one(
+    engine: Engine, link: EngineLink
+) -> None:
+    batches = link.stream(submit, n=2)
+    reading = asyncio.create_task(anext(batches))
+    one, two = await engine.hear(), await engine.hear()
+    assert isinstance(one, Submit)
+    assert isinstance(two, Submit)
+    engine.say(Tokens(streams=[one.stream, two.stream], tokens=[1, 2]))
+    assert await reading == [Token(one.stream, 1, None), Token(two.stream, 2, None)]
+    engine.say(finished(two.stream))
+    assert await anext(batches) == [finished(two.stream)]
+    engine.say(finished(one.stream))
+    assert await anext(batches) == [finished(one.stream)]
+    with pytest.raises(StopAsyncIteration):
+        await anext(batches)
+
+
+async def test_one_failure_ends_the_streams_of_its_request(
+    engine: Engine, link: EngineLink
+) -> None:
+    batches = link.stream(submit, n=2)
+    reading = asyncio.create_task(anext(batches))
+    one, two = await engine.hear(), await engine.hear()
+    assert isinstance(one, Submit)
+    assert isinstance(two, Submit)
+    engine.say(Failed(one.stream, "STEP_FAILED", "broken", {}))
+    with pytest.raises(StepFailed):
+        await reading
+    assert await engine.hear() == Abort(stream=two.stream)
 
 
 async def test_tokens_after_the_first_are_gathered(engine: Engine, link: EngineLink) -> None:
@@ -150,10 +183,10 @@ async def test_tokens_after_the_first_are_gathered(engine: Engine, link: EngineL
     started = await engine.hear()
     assert isinstance(started, Submit)
     engine.say(Tokens(streams=[started.stream], tokens=[1]))
-    assert await first == [Token(1, None)]
+    assert await first == [Token(started.stream, 1, None)]
     for token in (2, 3):
         engine.say(Tokens(streams=[started.stream], tokens=[token]))
-    assert await anext(batches) == [Token(2, None), Token(3, None)]
+    assert await anext(batches) == [Token(started.stream, number, None) for number in (2, 3)]
     await batches.aclose()
 
 

@@ -22,9 +22,11 @@ def plan(
     stop_tokens: frozenset[int] = frozenset(),
     include_stop: bool = False,
     min_tokens: int = 0,
+    n: int = 1,
 ) -> Plan:
     return Plan(
         request_id="r",
+        n=n,
         sampling=Sampling(),
         max_tokens=max_tokens,
         stop=stop,
@@ -87,9 +89,10 @@ class Spoken(EngineLink):
         self.aborted: list[int] = []
 
     async def stream(
-        self, submit: Callable[[int], Submit], *, flush_s: float = 0.0
+        self, submit: Callable[[int], Submit], *, n: int = 1, flush_s: float = 0.0
     ) -> AsyncGenerator[list[Token | Finished], None]:
-        submit(5)
+        for number in range(5, 5 + n):
+            submit(number)
         for batch in self._said:
             yield batch
 
@@ -97,7 +100,8 @@ class Spoken(EngineLink):
         self.aborted.append(number)
 
 
-def submit(number: int) -> Submit:
+def submit(number: int, index: int, first: int | None) -> Submit:
+    assert (index, first) == (number - 5, 5 if index else None)
     return Submit(
         stream=number,
         digest=None,
@@ -109,9 +113,9 @@ def submit(number: int) -> Submit:
     )
 
 
-def finished(reason: str, *, tier: str = "disk") -> Finished:
+def finished(reason: str, *, tier: str = "disk", stream: int = 5) -> Finished:
     return Finished(
-        stream=5,
+        stream=stream,
         reason=reason,
         prompt_tokens=3,
         cached_tokens=2,
@@ -124,8 +128,8 @@ def finished(reason: str, *, tier: str = "disk") -> Finished:
     )
 
 
-def tokens(numbers: Sequence[int]) -> list[Token | Finished]:
-    return [Token(number, None) for number in numbers]
+def tokens(numbers: Sequence[int], *, stream: int = 5) -> list[Token | Finished]:
+    return [Token(stream, number, None) for number in numbers]
 
 
 async def run(
@@ -186,8 +190,43 @@ async def test_text_that_was_held_back_is_given_at_the_end(tokenizer: Tokenizer)
 async def test_logprobs_name_tokens_by_their_bytes(tokenizer: Tokenizer) -> None:
     token, other = ids(tokenizer, "a")[0], ids(tokenizer, "b")[0]
     found = TokenLogprobs(-0.5, [token, other], [-0.5, -1.5])
-    link = Spoken([[Token(token, found), finished("length")]])
+    link = Spoken([[Token(5, token, found), finished("length")]])
     responses, _ = await run(tokenizer, plan(), link)
     [logprobs] = responses[0].chunk.logprobs
     assert (logprobs.chosen.token, logprobs.chosen.logprob) == (b"a", -0.5)
     assert [each.token for each in logprobs.alternatives] == [b"a", b"b"]
+
+
+async def test_completions_of_one_prompt_are_told_apart(tokenizer: Tokenizer) -> None:
+    one, two = ids(tokenizer, "the quick fox"), ids(tokenizer, "the lazy dog")
+    link = Spoken(
+        [
+            tokens(one[:2]),
+            [*tokens(one[2:]), *tokens(two[:-1], stream=6), finished("length")],
+            [*tokens(two[-1:], stream=6), finished("stop", stream=6)],
+        ]
+    )
+    responses, outcome = await run(tokenizer, plan(n=2), link)
+    texts = ["", ""]
+    for response in responses:
+        texts[response.chunk.index] += response.chunk.text
+    assert texts == ["the quick fox", "the lazy dog"]
+    ends = [r.finished for r in responses if r.HasField("finished")]
+    assert [(end.index, end.generated_tokens) for end in ends] == [(0, len(one)), (1, len(two))]
+    usage = responses[-1].usage
+    assert (usage.prompt_tokens, usage.generated_tokens) == (3, len(one) + len(two))
+    assert outcome.reason == "LENGTH"
+
+
+async def test_a_stop_string_ends_its_own_completion_only(tokenizer: Tokenizer) -> None:
+    one, two = ids(tokenizer, "the quick fox"), ids(tokenizer, "the lazy dog")
+    link = Spoken(
+        [
+            [*tokens(one), *tokens(two, stream=6)],
+            [finished("abort"), finished("length", stream=6)],
+        ]
+    )
+    responses, _ = await run(tokenizer, plan(n=2, stop=("quick",)), link)
+    assert link.aborted == [5]
+    ends = [r.finished for r in responses if r.HasField("finished")]
+    assert [end.stop for end in ends] == ["quick", ""]

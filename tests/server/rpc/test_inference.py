@@ -184,6 +184,25 @@ def test_an_answer_has_the_form_that_was_asked_for(
     assert not finished.HasField("stop_token_id")
 
 
+def test_n_completions_of_one_prompt_that_is_computed_once(
+    weft: Client, version: types_pb2.Version
+) -> None:
+    model, sampling = f"{version.adapter}:prod", Sampling(temperature=1.5, seed=7)
+    stopping = Stopping(max_tokens=6)
+    text = PROMPT * 6
+    answer = weft.complete(model, text=text, n=3, sampling=sampling, stopping=stopping)
+    assert sorted(answer.completions) == [0, 1, 2]
+    assert answer.usage is not None
+    assert answer.usage.generated_tokens == sum(
+        len(completion.token_ids) for completion in answer.completions.values()
+    )
+    sampling.seed = 8
+    second = weft.complete(model, text=text, sampling=sampling, stopping=stopping)
+    assert second.completions[0].token_ids == answer.completions[1].token_ids
+    assert second.usage is not None
+    assert second.usage.prompt_tokens == answer.usage.prompt_tokens
+
+
 def test_a_seed_repeats_an_answer_alone_and_in_a_batch(server: Server, weft: Client) -> None:
     request = generate_request(sampling=Sampling(temperature=1, seed=11), max_tokens=24)
     alone = answer_of(weft, request).completions[0].token_ids
@@ -337,8 +356,8 @@ def test_every_violation_of_a_request_comes_back(weft: Client) -> None:
 
 def test_what_is_not_served_is_refused_by_name(weft: Client) -> None:
     with refusal("FEATURE_UNSUPPORTED") as caught:
-        text_of(weft, n=2)
-    assert caught.value.metadata == {"field": "n"}
+        text_of(weft, prompt_logprobs=0)
+    assert caught.value.metadata == {"field": "prompt_logprobs"}
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 

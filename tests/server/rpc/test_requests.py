@@ -72,6 +72,8 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (changed(sampling=Sampling(logit_bias={1: 101})), "sampling.logit_bias"),
         (changed(sampling=Sampling(logit_bias={1: float("nan")})), "sampling.logit_bias"),
         (changed(stopping=Stopping(max_tokens=4, min_tokens=5)), "stopping.min_tokens"),
+        (changed(n=0), "n"),
+        (changed(n=9), "n"),
         (changed(constraint=Constraint()), "constraint"),
         (changed(constraint=Constraint(regex="(")), "constraint.regex"),
     ],
@@ -100,7 +102,6 @@ def test_a_refusal_names_value_and_limit() -> None:
 @pytest.mark.parametrize(
     ("request_", "name"),
     [
-        (changed(n=2), "n"),
         (changed(num_beams=2), "num_beams"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
         (changed(prompt_logprobs=0), "prompt_logprobs"),
@@ -132,6 +133,12 @@ def test_penalties_and_biases_reach_the_plan() -> None:
     assert (found.repetition_penalty, found.logit_bias, plan.min_tokens) == (1.5, {3: -100}, 9)
     assert found.has_penalty
     assert not read_generate(GOOD, NEUTRAL, vocab_size=100).sampling.has_penalty
+
+
+def test_every_completion_has_a_seed_of_its_own() -> None:
+    plan = read_generate(changed(n=3, sampling=Sampling(seed=2**64 - 2)), NEUTRAL, vocab_size=100)
+    seeds = [plan.sampling_of(index).seed for index in range(plan.n)]
+    assert seeds == [2**64 - 2, 2**64 - 1, 0]
 
 
 def test_more_biases_than_the_limit_are_refused() -> None:
