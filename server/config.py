@@ -120,16 +120,24 @@ class DataDir:
 
 @dataclass(frozen=True, slots=True)
 class SchedulingConfig:
-    """In which order the engine serves; waiting for `ageing_s` counts as a class of priority."""
+    """Whom the engine serves first, and how much at a time.
+
+    Attributes:
+        ageing_s: Waiting that counts as a class of priority.
+        target_step_ms: Time that a step should take; None = as long as it needs.
+    """
 
     policy: str = "fair"
     ageing_s: float = 10.0
+    target_step_ms: float | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy {self.policy!r} is not one of {', '.join(POLICIES)}")
-        if self.ageing_s <= 0:
-            raise ValueError(f"ageing_s {self.ageing_s} is not above 0")
+        for field in ("ageing_s", "target_step_ms"):
+            value = getattr(self, field)
+            if value is not None and value <= 0:
+                raise ValueError(f"{field} {value} is not above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--arena-bytes", COUNT, "Adapters on the device. [512 MiB; 8 GiB on CUDA]")
 @option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fair")
 @option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
+@option("--target-step-ms", float, "Time that a step should take. [as long as it needs]")
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
@@ -164,6 +165,7 @@ def serve(
     arena_bytes: int | None,
     policy: str,
     ageing_s: float,
+    target_step_ms: float | None,
     disk_bytes: int,
     no_graphs: bool,
     no_worker: bool,
@@ -184,7 +186,9 @@ def serve(
                 kv_bytes=kv_bytes,
                 arena_bytes=arena_bytes,
                 graphs=not no_graphs,
-                scheduling=SchedulingConfig(policy=policy, ageing_s=ageing_s),
+                scheduling=SchedulingConfig(
+                    policy=policy, ageing_s=ageing_s, target_step_ms=target_step_ms
+                ),
             ),
             front=FrontConfig(
                 listen=Address.parse(listen),

@@ -31,10 +31,11 @@ class Defaults:
     max_context: int | None
     max_sequences: int
     max_batch_tokens: int
+    min_batch_tokens: int
 
 
-CPU = Defaults(max_context=4096, max_sequences=32, max_batch_tokens=512)
-CUDA = Defaults(max_context=None, max_sequences=256, max_batch_tokens=8192)
+CPU = Defaults(max_context=4096, max_sequences=32, max_batch_tokens=512, min_batch_tokens=32)
+CUDA = Defaults(max_context=None, max_sequences=256, max_batch_tokens=8192, min_batch_tokens=256)
 CPU_KV_BYTES = GIB
 
 
@@ -70,11 +71,14 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
         raise StartFailed(
             f"kv_bytes {kv_bytes} hold {num_tokens} tokens, max_context {wanted} does not fit"
         )
+    target_ms = config.scheduling.target_step_ms
     limits = Limits(
         max_sequences=config.max_sequences or defaults.max_sequences,
         max_batch_tokens=max_batch_tokens,
         max_context=min(wanted, num_tokens),
         vocab_size=facts.vocab_size,
+        min_batch_tokens=min(defaults.min_batch_tokens, max_batch_tokens),
+        target_step_s=target_ms and target_ms / 1000,
     )
     logger.info(
         "context %d, %d sequences and %d tokens a step, KV %d MiB in %d blocks, arena %d MiB",

@@ -57,6 +57,7 @@ from .row import row_of
 from .sampler import Drawn, draw
 from .scheduler import Scheduler
 from .sequence import Sequence, State
+from .step_time import StepTime
 
 logger = logging.getLogger(__name__)
 
@@ -127,11 +128,14 @@ class Engine:
             num_slots=budgets.num_slots,
             element_bytes=model.dtype.itemsize,
         )
+        prices = measure_prices(model)
+        self._step_time = StepTime(prices)
         self.scheduler = Scheduler(
             budgets.limits,
             self.blocks,
             self.residency,
-            order=make_order(config.scheduling, Ledger(measure_prices(model), self.residency)),
+            order=make_order(config.scheduling, Ledger(prices, self.residency)),
+            step_time=self._step_time,
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
             dtype=facts.dtype,
@@ -176,7 +180,9 @@ class Engine:
                 self._fail(chunk.sequence, "STEP_FAILED", "the engine's step failed")
         else:
             self._deliver(plan, drawn)
-        self._figures.count_step(plan, kind=kind, seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._step_time.observe(plan.num_tokens, plan.kv_tokens, seconds)
+        self._figures.count_step(plan, kind=kind, seconds=seconds)
         self._probing.step()
         return True
 

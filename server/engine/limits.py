@@ -9,12 +9,19 @@ from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, Request
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a step and the queue may hold."""
+    """What a step and the queue may hold.
+
+    Attributes:
+        min_batch_tokens: A step may always have so many tokens, whatever it should take.
+        target_step_s: Time that a step should take; None = as long as it needs.
+    """
 
     max_sequences: int
     max_batch_tokens: int
     max_context: int
     vocab_size: int
+    min_batch_tokens: int = 1
+    target_step_s: float | None = None
     max_waiting: int = 1024
     max_waiting_tokens: int = 4_194_304
 

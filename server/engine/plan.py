@@ -26,6 +26,11 @@ class Plan(NamedTuple):
         return sum(chunk.stop - chunk.start for chunk in self.chunks)
 
     @property
+    def kv_tokens(self) -> int:
+        """Tokens whose keys and values the step reads."""
+        return sum(chunk.stop for chunk in self.chunks)
+
+    @property
     def kind(self) -> str:
         """Name the step for its figures: `prefill`, `decode` or `mixed`."""
         num_decodes = sum(chunk.sequence.num_generated > 0 for chunk in self.chunks)

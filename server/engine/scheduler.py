@@ -18,6 +18,7 @@ from .order import Order
 from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
+from .step_time import StepTime
 from .waiting import Candidates, Waiting
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
@@ -34,6 +35,7 @@ class Scheduler:
         residency: Residency,
         *,
         order: Order,
+        step_time: StepTime,
         block_tokens: int,
         base_digest: str,
         dtype: str,
@@ -42,6 +44,7 @@ class Scheduler:
         self.lacks_blocks = False
         self._order = order
         self._ledger = order.ledger
+        self._step_time = step_time
         self._waiting = Waiting(order)
         self._limits = limits
         self._blocks = blocks
@@ -86,7 +89,7 @@ class Scheduler:
 
     def plan(self, now: float) -> Plan:
         """Choose the next step's rows and hold blocks and slots for them."""
-        draft = Draft(self._limits.max_batch_tokens)
+        draft = Draft(self._budget())
         prefills = []
         for sequence in list(self.running):
             if sequence.num_uncomputed > 1:
@@ -95,6 +98,17 @@ class Scheduler:
                 self._go_on(sequence, draft)
         self._fill(draft, prefills, now)
         return draft.plan()
+
+    def _budget(self) -> int:
+        """Most tokens of the next step; decodes are never cut, and a prompt always goes on."""
+        limits = self._limits
+        if limits.target_step_s is None:
+            return limits.max_batch_tokens
+        kv_tokens = sum(sequence.num_computed for sequence in self.running)
+        found = self._step_time.tokens_within(limits.target_step_s, kv_tokens=kv_tokens)
+        num_decodes = sum(sequence.num_uncomputed <= 1 for sequence in self.running)
+        least = max(limits.min_batch_tokens, num_decodes + self._block_tokens)
+        return min(max(found, least), limits.max_batch_tokens)
 
     def _go_on(self, sequence: Sequence, draft: Draft) -> None:
         """Plan the next tokens of a running sequence, at the cost of the last in order."""

@@ -73,11 +73,13 @@ def test_a_budget_below_one_is_refused_by_name() -> None:
         EngineConfig(max_sequences=0)
 
 
-def test_an_unknown_policy_and_an_ageing_of_nothing_are_refused_by_name() -> None:
+def test_an_unknown_policy_and_a_time_of_nothing_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'sjf' is not one of fair, fcfs, priority"):
         SchedulingConfig(policy="sjf")
     with pytest.raises(ValueError, match=r"ageing_s 0.0 is not above 0"):
         SchedulingConfig(ageing_s=0.0)
+    with pytest.raises(ValueError, match=r"target_step_ms -1.0 is not above 0"):
+        SchedulingConfig(target_step_ms=-1.0)
 
 
 @pytest.mark.parametrize(

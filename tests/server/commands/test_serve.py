@@ -48,6 +48,7 @@ def test_other_than_loopback_is_not_served_without_keys(refused: Refused, listen
         (["--log-format", "xml"], "xml"),
         (["--policy", "sjf"], "sjf"),
         (["--ageing-s", "0"], "ageing_s 0.0 is not above 0"),
+        (["--target-step-ms", "0"], "target_step_ms 0.0 is not above 0"),
         (["--fast"], "--fast"),
     ],
     ids=" ".join,

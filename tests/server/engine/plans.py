@@ -14,6 +14,7 @@ from weft.server.engine.prices import Prices
 from weft.server.engine.residency import Residency
 from weft.server.engine.scheduler import Scheduler
 from weft.server.engine.sequence import Sequence
+from weft.server.engine.step_time import StepTime
 
 FRONT = b"front"
 BLOCK_TOKENS = 4
@@ -75,11 +76,13 @@ class Bench:
         self.blocks = BlockAllocator(num_blocks)
         self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
         self.ledger = Ledger(PRICES, self.residency)
+        self.step_time = StepTime(PRICES)
         self.scheduler = Scheduler(
             limits,
             self.blocks,
             self.residency,
             order=make_order(scheduling, self.ledger),
+            step_time=self.step_time,
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",
             dtype="float32",

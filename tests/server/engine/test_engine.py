@@ -4,13 +4,14 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from weft.server.channel import BUILD, Hello, Sampling
-from weft.server.config import EngineConfig
+from weft.server.config import EngineConfig, SchedulingConfig
 from weft.server.engine.places import Place
 
 from .worlds import FRONT, LORAS, Answer, Front, Reference, World
@@ -97,6 +98,16 @@ def test_answers_do_not_depend_on_chunks_order_or_company(
     for i, answer in zip(order, answers, strict=True):
         assert answer.tokens == answers_alone[i].tokens
         assert logprobs_of(answer) == pytest.approx(logprobs_of(answers_alone[i]), abs=1e-5)
+
+
+def test_target_of_a_step_cuts_prompts_and_steps_teach_its_time(world: World) -> None:
+    config = replace(CONFIG, scheduling=SchedulingConfig(target_step_ms=1e-6))
+    with closing(Front(world, config)) as front:
+        before_s = front.engine._step_time.predict_s(32, 32)
+        front.submit(prompt(100), max_tokens=1)
+        front.finish()
+        assert [step.tokens for step in front.engine.stats().steps] == [32, 32, 32, 4]
+        assert front.engine._step_time.predict_s(32, 32) != before_s
 
 
 def test_seeded_draws_do_not_depend_on_the_batch(world: World, front: Front) -> None:

@@ -17,17 +17,19 @@ def prefill(stop: int) -> Chunk:
 
 
 @pytest.mark.parametrize(
-    ("chunks", "kind", "num_tokens"),
+    ("chunks", "kind", "num_tokens", "kv_tokens"),
     [
-        ((decode(), decode()), "decode", 2),
-        ((prefill(3), prefill(2)), "prefill", 5),
-        ((decode(), prefill(3)), "mixed", 4),
+        ((decode(), decode()), "decode", 2, 8),
+        ((prefill(3), prefill(2)), "prefill", 5, 5),
+        ((decode(), prefill(3)), "mixed", 4, 7),
     ],
     ids=["decode", "prefill", "mixed"],
 )
-def test_kind_and_size(chunks: tuple[Chunk, ...], kind: str, num_tokens: int) -> None:
+def test_kind_and_size(
+    chunks: tuple[Chunk, ...], kind: str, num_tokens: int, kv_tokens: int
+) -> None:
     plan = Plan(chunks)
-    assert (plan.kind, plan.num_tokens) == (kind, num_tokens)
+    assert (plan.kind, plan.num_tokens, plan.kv_tokens) == (kind, num_tokens, kv_tokens)
 
 
 def test_only_the_last_token_is_followed_by_a_draw() -> None:

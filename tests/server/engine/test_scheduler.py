@@ -160,6 +160,38 @@ def test_tenant_pays_for_prompt_load_and_every_step_to_the_last() -> None:
     assert bench.ledger.taken_us(sequence) == (bill_us, bill_us)
 
 
+def test_chunks_shrink_as_the_context_grows_dear_and_never_to_nothing() -> None:
+    limits = replace(
+        LIMITS,
+        max_context=2000,
+        max_batch_tokens=480,
+        min_batch_tokens=60,
+        target_step_s=0.040,
+    )
+    bench = Bench(limits, num_blocks=500)
+    for i in range(400):  # 10 ms, 0.1 ms a token, 0.05 ms a token of the context
+        num, context = 1 + 37 * i % 400, 211 * i % 900
+        bench.step_time.observe(num, context, 0.010 + 0.0001 * num + 0.00005 * context)
+    bench.submit(prompt(200), max_tokens=40)
+    assert bench.step().num_tokens == 200
+    bench.submit(prompt(600, first=100), max_tokens=1)
+    sizes = [bench.step().num_tokens for _ in range(4)]
+    assert sizes == pytest.approx([200, 100, 60, 60], abs=5)
+    bench.finish()
+
+
+@pytest.mark.parametrize("num_decodes", [1, 5])
+def test_a_target_that_cannot_be_met_cuts_no_decode_and_stops_no_prompt(num_decodes: int) -> None:
+    bench = Bench(replace(LIMITS, max_batch_tokens=32, target_step_s=1e-9))
+    for number in range(num_decodes):
+        bench.submit([900 + number], max_tokens=40)
+    while bench.scheduler.waiting:
+        bench.step()
+    bench.submit(prompt(40), max_tokens=1)
+    assert bench.step().num_tokens == num_decodes + BLOCK_TOKENS
+    bench.finish()
+
+
 def test_waiting_adapter_holds_nobody_up() -> None:
     bench = Bench()
     bench.submit(prompt(2), digest="sha256:a")
