@@ -242,6 +242,7 @@ class Stats(Struct, frozen=True, tag=True):
     lookup_hits: int = 0
     lookup_misses: int = 0
     evictions: int = 0
+    parks: int = 0
 
 
 FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe

@@ -48,6 +48,7 @@ DISTINCT_ADAPTERS = Histogram(
 LOAD_TIME = _histogram("adapter_load_seconds", "Loads of adapters", ("from", "to"))
 LOOKUPS = Counter("weft_adapter_lookups", "Adapters asked for, by tier", ("tier", "result"))
 EVICTIONS = Counter("weft_adapter_evictions", "Adapters dropped from a tier", ("tier",))
+PARKS = Counter("weft_parks", "Sequences whose adapter's turn ended while they ran")
 TIER_BYTES = _gauge("tier_bytes", "Bytes of a tier", ("tier", "kind"))
 
 JOBS = Counter("weft_jobs_ended", "Jobs that a worker ended", ("state",))
@@ -75,3 +76,4 @@ def record(stats: Stats) -> None:
     LOOKUPS.labels("gpu", "hit").inc(stats.lookup_hits)
     LOOKUPS.labels("gpu", "miss").inc(stats.lookup_misses)
     EVICTIONS.labels("gpu").inc(stats.evictions)
+    PARKS.inc(stats.parks)

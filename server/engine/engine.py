@@ -142,7 +142,12 @@ class Engine:
         )
         self._figures = Figures(element_bytes=model.dtype.itemsize)
         self._loads = Loads(
-            facts, self.arena, self.residency, ask=self._ask, loaded=self._figures.count_load
+            facts,
+            self.arena,
+            self.residency,
+            ask=self._ask,
+            park=self.scheduler.park,
+            loaded=self._figures.count_load,
         )
         self._probing = Probing(
             model,
@@ -165,7 +170,7 @@ class Engine:
         self._take_loads()
         self._take_grammars()
         self._drop_late(started)
-        self._order_loads()
+        self._loads.order(started)
         plan = self.scheduler.plan(started)
         if not plan.chunks:
             return self._probing.step() or self._rest()
@@ -259,7 +264,7 @@ class Engine:
             case Unready():
                 self.on_unready(message)
             case Probe():
-                self._probing.add(peer, message, arrival=next(self._arrivals))
+                self._probing.add(peer, message)
 
     def welcome(self) -> Welcome:
         """Introduce the engine."""
@@ -402,19 +407,11 @@ class Engine:
             for sequence in self.scheduler.waiting_for(failure.digest):
                 self.residency.refetch(failure.digest, sequence.peer)
 
-    def _order_loads(self) -> None:
-        """Start what there is room for, in favour of whoever has waited longest."""
-        sequence, probe = self.scheduler.oldest_for_room(), self._probing.oldest_for_room()
-        digest = None if sequence is None else sequence.digest
-        if probe is not None and (sequence is None or probe.arrival < sequence.arrival):
-            digest = probe.request.digest
-        self._loads.order(favoured=digest)
-
     def _drop_late(self, now: float) -> None:
         """Fail what is past its deadline, and give up what was for a front that is gone."""
         for sequence in self.scheduler.expired(now):
             where = "load" if sequence.state is State.LOADING else "queue"
-            if sequence.state is State.RUNNING:
+            if sequence.state in (State.RUNNING, State.PARKED):
                 where = "decode" if sequence.num_generated else "prefill"
             waited_ms = round(1000 * (now - sequence.submitted_at))
             message = f"the deadline passed after {waited_ms} ms, during {where}"

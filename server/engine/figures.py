@@ -16,7 +16,7 @@ class Figures:
         self._element_bytes = element_bytes
         self._steps: list[StepSample] = []
         self._loads: list[LoadSample] = []
-        self._hits = self._misses = self._evictions = 0
+        self._hits = self._misses = self._evictions = self._parks = 0
 
     def count_step(self, plan: Plan, *, kind: str, seconds: float) -> None:
         digests = {chunk.sequence.digest for chunk in plan.chunks} - {None}
@@ -31,9 +31,9 @@ class Figures:
 
     def take(self, scheduler: Scheduler, blocks: BlockAllocator, residency: Residency) -> Stats:
         """Make the message and start counting anew."""
-        adapter = sum(s.state is State.LOADING for s in scheduler.waiting)
+        adapter = sum(s.state in (State.LOADING, State.PARKED) for s in scheduler.waiting)
         others = len(scheduler.waiting) - adapter
-        evictions = residency.num_evictions
+        evictions, parks = residency.num_evictions, scheduler.num_parks
         stats = Stats(
             running=len(scheduler.running),
             waiting_budget=0 if scheduler.lacks_blocks else others,
@@ -50,8 +50,9 @@ class Figures:
             lookup_hits=self._hits,
             lookup_misses=self._misses,
             evictions=evictions - self._evictions,
+            parks=parks - self._parks,
         )
         self._steps, self._loads = [], []
         self._hits = self._misses = 0
-        self._evictions = evictions
+        self._evictions, self._parks = evictions, parks
         return stats

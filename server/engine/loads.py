@@ -6,7 +6,7 @@ from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
 from .loader import Broken, Copied, Done, Loader, Missing, Opened
-from .places import Clear, Fetch
+from .places import Clear, Command, Fetch, Park
 from .residency import Residency
 
 
@@ -23,17 +23,20 @@ class Loads:
         residency: Residency,
         *,
         ask: Callable[[bytes, str], None],
+        park: Callable[[str, float], None],
         loaded: Callable[[float], None],
     ) -> None:
         """Start the loader.
 
         Args:
             ask: Asks a front for the image of a digest.
+            park: Has the running sequences of a digest wait.
             loaded: Told the seconds of every load.
         """
         self._arena = arena
         self._residency = residency
         self._ask = ask
+        self._park = park
         self._loaded = loaded
         self._loader = Loader(facts, arena)
 
@@ -58,14 +61,20 @@ class Loads:
                 self._residency.fail(failure.digest)
                 yield failure
 
-    def order(self, *, favoured: str | None) -> None:
+    def order(self, now: float) -> None:
         """Start every load that there is room for, and whatever else residency asks for."""
-        self._residency.favour(favoured)
-        self._residency.place()
-        for command in self._residency.take_commands():
+        self._residency.place(now)
+        while commands := self._residency.take_commands():
+            self._obey(commands, now)
+            self._residency.place(now)
+
+    def _obey(self, commands: list[Command], now: float) -> None:
+        for command in commands:
             match command:
                 case Fetch(peer, digest):
                     self._ask(peer, digest)
+                case Park(digest):
+                    self._park(digest, now)
                 case Clear(slot):
                     self._arena.clear_row(slot)
                 case _:

@@ -13,11 +13,6 @@ class Place(Enum):
     COPYING = "copying"
     RESIDENT = "resident"
 
-    @property
-    def has_size(self) -> bool:
-        """Whether the image has been read, so that it waits for room or has it."""
-        return self in (Place.READABLE, Place.COPYING, Place.RESIDENT)
-
 
 class Fetch(NamedTuple):
     """Ask a front to bring the image to the local disk."""
@@ -53,7 +48,13 @@ class Clear(NamedTuple):
     slot: int
 
 
-Command = Fetch | Open | Copy | Close | Clear
+class Park(NamedTuple):
+    """The adapter's turn is over: what runs on it has to wait."""
+
+    digest: str
+
+
+Command = Fetch | Open | Copy | Close | Clear | Park
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +67,8 @@ class Adapter:
         fronts: Those that were asked for it.
         waiting: Sequences that wait for it.
         pins: Sequences that run on it.
+        since: When it began to wait; a higher class counts as a longer wait.
+        turn_ends: When another may take its place; None before its first pin.
         last_use: Order of the last release.
     """
 
@@ -77,6 +80,8 @@ class Adapter:
     fronts: set[bytes] = field(default_factory=set)
     waiting: int = 0
     pins: int = 0
+    since: float = 0.0
+    turn_ends: float | None = None
     last_use: int = 0
 
     @property

@@ -6,6 +6,7 @@ thread only runs the model.
 
 import logging
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +38,6 @@ class Pending:
 
     peer: bytes
     request: Probe
-    arrival: int
     adapter: Future[CheckedAdapter]
     verdict: Future[ProbeResult] | None = None
 
@@ -73,7 +73,7 @@ class Probing:
         """Probes that wait for their adapter's slot."""
         return sum(probe.verdict is None for probe in self._pending)
 
-    def add(self, peer: bytes, request: Probe, *, arrival: int) -> None:
+    def add(self, peer: bytes, request: Probe) -> None:
         """Start a probe of an image that lies on the local disk."""
         adapter = self._thread.submit(
             check_adapter,
@@ -85,16 +85,8 @@ class Probing:
             allow_no_effect=request.allow_no_effect,
         )
         self._residency.ready(request.digest, request.image)
-        self._residency.want(request.digest, peer)
-        self._pending.append(Pending(peer, request, arrival, adapter))
-
-    def oldest_for_room(self) -> Pending | None:
-        """The oldest probe that waits for a slot and whose image has been read."""
-        for probe in self._pending:
-            place = self._residency.place_of(probe.request.digest)
-            if probe.verdict is None and place.has_size:
-                return probe
-        return None
+        self._residency.want(request.digest, peer, since=time.monotonic())
+        self._pending.append(Pending(peer, request, adapter))
 
     def step(self) -> bool:
         """Answer what has been judged, and run at most one probe; True if one ran."""
@@ -122,7 +114,7 @@ class Probing:
     def _run(self, probe: Pending) -> bool:
         """Run the probe if its adapter has a slot, and have the evidence judged."""
         digest = probe.request.digest
-        slot = self._residency.acquire(digest)
+        slot = self._residency.acquire(digest, now=time.monotonic())
         if slot is None:
             return False
         evidence = self._try(slot, digest)

@@ -7,40 +7,45 @@ Every digest is in one place; what has to be done for it comes out of `take_comm
               to a front  on disk    room
 
 Room is made by giving up adapters that no sequence runs on or waits for, least recently used
-first. Where that is not enough, the favoured digest, that of the oldest sequence that waits for
-room, closes the adapters of one window to further rows. They drain, because every row ends, and
-nobody else is placed meanwhile. So whoever is oldest gets room, and everybody becomes oldest.
+first. Where that is not enough, adapters take turns, in the order in which they began to wait: a
+resident one keeps its place for `turn_s` from its first pin, then what runs on it is parked. So
+whoever waits has run after as many turns as the adapters that are in use would fill arenas.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from math import inf
 
-from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Place
+from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Park, Place
 from .runs import Runs, Window
 
 ALIGNMENT_BYTES = 128
-
-
-class Claim(NamedTuple):
-    """A window that drains for `digest`."""
-
-    digest: str
-    window: Window
+TURN_S = 0.2
+MAX_COPIES = 2  # at once: a place is taken when the loader is about to fill it
 
 
 class Residency:
-    """The arena's elements and the offset table's rows, and who has them."""
+    """The arena's elements and the offset table's rows, and who has them.
 
-    def __init__(self, num_elements: int, *, num_slots: int, element_bytes: int) -> None:
+    Attributes:
+        turn_s: Time for which an adapter that others wait for is sure of its place.
+        yields_unused: Whether a turn that nobody could begin is over: true while all blocks are
+            held by parked sequences, whose adapters have to come back first.
+    """
+
+    def __init__(
+        self, num_elements: int, *, num_slots: int, element_bytes: int, turn_s: float = TURN_S
+    ) -> None:
         self.num_elements = num_elements
         self.num_evictions = 0
+        self.yields_unused = False
+        self.turn_s = turn_s
         self._num_slots = num_slots
         self._runs = Runs(num_elements, alignment=ALIGNMENT_BYTES // element_bytes)
         self._slots = list(range(num_slots - 1, -1, -1))
         self._adapters: dict[str, Adapter] = {}
         self._readable: dict[str, None] = {}
-        self._favoured: str | None = None
-        self._claim: Claim | None = None
+        self._copying: set[str] = set()
+        self._settled_until = -inf
         self._commands: list[Command] = []
         self._clock = 0
 
@@ -76,10 +81,14 @@ class Residency:
         """Sequences that run on the adapter."""
         return self._adapters[digest].pins
 
-    def want(self, digest: str, peer: bytes) -> str:
-        """Count a waiting sequence; answer the tier that its adapter comes from."""
+    def want(self, digest: str, peer: bytes, *, since: float) -> str:
+        """Count a sequence that waits since then; answer the tier that its adapter comes from."""
         adapter = self._adapters.setdefault(digest, Adapter(digest))
+        if adapter.is_idle and not self._readable:
+            adapter.turn_ends = None
+        adapter.since = min(adapter.since, since) if adapter.waiting else since
         adapter.waiting += 1
+        self._settled_until = -inf
         if adapter.place is Place.RESIDENT:
             return "arena"
         if adapter.path is not None:
@@ -92,26 +101,31 @@ class Residency:
         """A waiting sequence has gone."""
         adapter = self._adapters[digest]
         adapter.waiting -= 1
+        self._settled_until = -inf
         if adapter.place is Place.READABLE and not adapter.waiting:
             self._close(adapter)
 
-    def acquire(self, digest: str) -> int | None:
+    def acquire(self, digest: str, *, now: float) -> int | None:
         """Turn a waiting sequence into a pin and answer the slot; None while it has to wait."""
         if not self.is_open(digest):
             return None
         adapter = self._adapters[digest]
         adapter.waiting -= 1
         adapter.pins += 1
+        if adapter.turn_ends is None:
+            adapter.turn_ends = now + self.turn_s
+            self._settled_until = -inf
         return adapter.slot
 
     def is_open(self, digest: str) -> bool:
         """Whether a waiting sequence may start on the adapter."""
-        return self.place_of(digest) is Place.RESIDENT and not self._is_closed(digest)
+        return self.place_of(digest) is Place.RESIDENT
 
     def release(self, digest: str) -> None:
         """Take a pin back."""
         adapter = self._adapters[digest]
         adapter.pins -= 1
+        self._settled_until = -inf
         self._clock += 1
         adapter.last_use = self._clock
 
@@ -131,6 +145,7 @@ class Residency:
         adapter.size = size
         adapter.place = Place.READABLE
         self._readable[digest] = None
+        self._settled_until = -inf
         if not adapter.waiting:
             self._close(adapter)
 
@@ -138,6 +153,9 @@ class Residency:
         """Bytes and row are in place: from now on a step may name the slot."""
         adapter = self._adapters[digest]
         adapter.place = Place.RESIDENT
+        self._copying.remove(digest)
+        self.yields_unused = False
+        self._settled_until = -inf
         self._clock += 1
         adapter.last_use = self._clock
 
@@ -145,7 +163,9 @@ class Residency:
         """The adapter could not be brought; whoever asks next starts from the store."""
         adapter = self._adapters[digest]
         assert adapter.place is not Place.RESIDENT
+        self._settled_until = -inf
         if adapter.place is Place.COPYING:
+            self._copying.remove(digest)
             self._free(adapter)
         if adapter.place is Place.READABLE:
             self._close(adapter)
@@ -164,64 +184,73 @@ class Residency:
             self._evict(adapter)
             adapter.path = None
 
-    def favour(self, digest: str | None) -> None:
-        """Name the digest of the oldest sequence that waits for room, if there is one."""
-        self._favoured = digest
-        if self._claim is not None and self._claim.digest != digest:
-            self._claim = None
+    def place(self, now: float) -> None:
+        """Start the copies that there is room for, in the order in which adapters began to wait.
 
-    def place(self) -> None:
-        """Start every copy that there is room for, the favoured one first."""
-        favoured = None if self._favoured is None else self._adapters.get(self._favoured)
-        if (
-            favoured is not None
-            and favoured.place is Place.READABLE
-            and not self._place_favoured(favoured)
-        ):
+        Whoever has to wait for the end of a turn keeps that window from all behind him.
+        """
+        if now < self._settled_until and not self.yields_unused:
             return
-        for digest in list(self._readable):
-            adapter = self._adapters[digest]
-            window = self._cheapest(adapter.size, only_idle=True)
-            if window is not None:
-                self._put(adapter, window)
-
-    def _place_favoured(self, adapter: Adapter) -> bool:
-        """Place it, or go on draining a window for it."""
-        idle = self._cheapest(adapter.size, only_idle=True)
-        if idle is not None:
-            self._put(adapter, idle)
-            return True
-        if self._claim is None:
-            window = self._cheapest(adapter.size, only_idle=False)
+        self._settled_until = inf
+        kept: Window | None = None
+        room = self.num_elements
+        for adapter in sorted((self._adapters[d] for d in self._readable), key=_since):
+            if len(self._copying) == MAX_COPIES:
+                return
+            window = self._cheapest(adapter.size, kept) if adapter.size <= room else None
             if window is None:
-                return False
-            self._claim = Claim(adapter.digest, window)
-        window = self._claim.window
-        if any(self._adapters[owner].pins for owner in window.owners):
-            return False
-        self._put(adapter, window)
-        return True
+                continue
+            ends = self._ends(window)
+            if ends == -inf or (kept is None and ends <= now):
+                if not self._is_parked(window):
+                    return
+                self._put(adapter, window, now)
+            elif kept is None:
+                kept, self._settled_until = window, ends
+                room = self._idle_elements()
 
-    def _cheapest(self, size: int, *, only_idle: bool) -> Window | None:
-        """Choose the window whose owners are missed least: fewest pins, then longest unused."""
+    def _cheapest(self, size: int, kept: Window | None) -> Window | None:
+        """Choose the window whose turns end first; among idle ones the longest unused."""
         windows = (w for w in self._runs.windows(size) if w.owners or self._slots)
-        usable = (w for w in windows if all(self._may_go(o, only_idle) for o in w.owners))
+        usable = (w for w in windows if kept is None or not w.overlaps(kept))
         return min(usable, key=self._cost, default=None)
 
-    def _may_go(self, owner: str, only_idle: bool) -> bool:
-        adapter = self._adapters[owner]
-        return adapter.is_idle or (not only_idle and adapter.place is Place.RESIDENT)
-
-    def _cost(self, window: Window) -> tuple[int, int]:
+    def _cost(self, window: Window) -> tuple[float, int, int]:
         owners = [self._adapters[owner] for owner in window.owners]
-        return sum(a.pins for a in owners), max((a.last_use for a in owners), default=-1)
+        last_use = max((a.last_use for a in owners), default=-1)
+        return self._ends(window), sum(a.pins for a in owners), last_use
 
-    def _put(self, adapter: Adapter, window: Window) -> None:
+    def _ends(self, window: Window) -> float:
+        return max((self._turn_end(self._adapters[owner]) for owner in window.owners), default=-inf)
+
+    def _turn_end(self, adapter: Adapter) -> float:
+        if adapter.is_idle:
+            return -inf
+        if adapter.turn_ends is not None:
+            return adapter.turn_ends
+        return -inf if self.yields_unused and adapter.place is Place.RESIDENT else inf
+
+    def _idle_elements(self) -> int:
+        """Elements that nobody has, or somebody who is idle."""
+        idle = sum(self._runs.aligned(a.size) for a in self._adapters.values() if a.is_idle)
+        return self.num_elements - self._runs.used + idle
+
+    def _is_parked(self, window: Window) -> bool:
+        """Whether nobody runs in the window; asks to park whoever does."""
+        pinned = [owner for owner in window.owners if self._adapters[owner].pins]
+        self._commands += map(Park, pinned)
+        self._settled_until = -inf
+        return not pinned
+
+    def _put(self, adapter: Adapter, window: Window, now: float) -> None:
         for owner in window.owners:
+            self._adapters[owner].since = now
             self._evict(self._adapters[owner])
-        self._leave_queue(adapter)
+        del self._readable[adapter.digest]
         adapter.slot = self._slots.pop()
         adapter.place = Place.COPYING
+        adapter.turn_ends = None
+        self._copying.add(adapter.digest)
         self._runs.put(adapter.digest, at=window.at, size=adapter.size)
         self._commands.append(Copy(adapter.digest, adapter.slot, window.at))
 
@@ -255,16 +284,8 @@ class Residency:
 
     def _close(self, adapter: Adapter) -> None:
         adapter.place = Place.ABSENT
-        self._leave_queue(adapter)
-        self._commands.append(Close(adapter.digest))
-
-    def _leave_queue(self, adapter: Adapter) -> None:
         del self._readable[adapter.digest]
-        if self._claim is not None and self._claim.digest == adapter.digest:
-            self._claim = None
-
-    def _is_closed(self, digest: str) -> bool:
-        return self._claim is not None and digest in self._claim.window.owners
+        self._commands.append(Close(adapter.digest))
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""
@@ -273,14 +294,16 @@ class Residency:
         slots = [*self._slots, *(a.slot for a in placed.values())]
         assert sorted(s for s in slots if s is not None) == list(range(self._num_slots))
         assert self._readable.keys() == set(self._in(Place.READABLE))
+        assert self._copying == set(self._in(Place.COPYING))
         assert placed.keys() == {*self._in(Place.COPYING), *self._in(Place.RESIDENT)}
         for adapter in self._adapters.values():
             assert adapter.waiting >= 0
             assert adapter.pins == 0 or adapter.place is Place.RESIDENT
             assert not adapter.fronts or adapter.place is Place.FETCHING
-        if self._claim is not None:
-            assert self._claim.digest in self._readable
-            assert set(self._claim.window.owners) <= set(self._in(Place.RESIDENT))
 
     def _in(self, place: Place) -> Iterator[str]:
         return (digest for digest, adapter in self._adapters.items() if adapter.place is place)
+
+
+def _since(adapter: Adapter) -> float:
+    return adapter.since

@@ -15,7 +15,11 @@ class Window(NamedTuple):
     """A place that would be free without `owners`."""
 
     at: int
+    size: int
     owners: tuple[str, ...]
+
+    def overlaps(self, other: "Window") -> bool:
+        return self.at < other.at + other.size and other.at < self.at + self.size
 
 
 class Runs:
@@ -42,7 +46,7 @@ class Runs:
             last = first
             while last < len(self._runs) and self._runs[last].at < at + size:
                 last += 1
-            yield Window(at, tuple(run.owner for run in self._runs[first:last]))
+            yield Window(at, size, tuple(run.owner for run in self._runs[first:last]))
 
     def put(self, owner: str, *, at: int, size: int) -> None:
         insort(self._runs, Run(at, self.aligned(size), owner))

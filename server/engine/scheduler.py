@@ -3,7 +3,8 @@
 The token budget goes to rows that decode, then to prefills under way and admissions in the order
 of `order.py`. A sequence whose adapter has no slot yet is passed over; one that lacks blocks is
 not, so nobody behind it takes them. Blocks for running sequences are taken from the last in order,
-which computes its tokens again later.
+which computes its tokens again later. A parked sequence, whose adapter's turn is over, keeps its
+blocks, unless one that goes before it lacks them.
 """
 
 import heapq
@@ -42,6 +43,7 @@ class Scheduler:
     ) -> None:
         self.running: list[Sequence] = []
         self.lacks_blocks = False
+        self.num_parks = 0
         self._order = order
         self._ledger = order.ledger
         self._step_time = step_time
@@ -72,7 +74,8 @@ class Scheduler:
         root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
         sequence = Sequence(peer, request, arrival, root, now)
         if request.digest is not None:
-            sequence.tier = self._residency.want(request.digest, peer)
+            since = self._order.age(sequence)[0]
+            sequence.tier = self._residency.want(request.digest, peer, since=since)
             if sequence.tier != "arena":
                 self._ledger.order_load(sequence)
         if request.deadline is not None:
@@ -89,13 +92,14 @@ class Scheduler:
 
     def plan(self, now: float) -> Plan:
         """Choose the next step's rows and hold blocks and slots for them."""
+        self._resume(now)
         draft = Draft(self._budget())
         prefills = []
         for sequence in list(self.running):
             if sequence.num_uncomputed > 1:
                 prefills.append(sequence)
             else:
-                self._go_on(sequence, draft)
+                self._go_on(sequence, draft, now)
         self._fill(draft, prefills, now)
         return draft.plan()
 
@@ -110,13 +114,22 @@ class Scheduler:
         least = max(limits.min_batch_tokens, num_decodes + self._block_tokens)
         return min(max(found, least), limits.max_batch_tokens)
 
-    def _go_on(self, sequence: Sequence, draft: Draft) -> None:
+    def _resume(self, now: float) -> None:
+        """Let parked sequences run again whose adapter has come back: they were admitted once."""
+        for sequence in sorted(self._parked(), key=self._order.age):
+            assert sequence.digest is not None
+            if len(self.running) == self._limits.max_sequences:
+                return
+            if self._residency.is_open(sequence.digest):
+                self._start(sequence, now)
+
+    def _go_on(self, sequence: Sequence, draft: Draft, now: float) -> None:
         """Plan the next tokens of a running sequence, at the cost of the last in order."""
         num = min(sequence.num_uncomputed, draft.budget)
         while sequence.state is State.RUNNING and not self._grow(sequence, num):
-            victim = max(self.running, key=self._order.age)
+            victim = max([*self.running, *self._parked()], key=self._order.age)
             draft.drop(victim)
-            self._preempt(victim)
+            self._preempt(victim, now)
         if num and sequence.state is State.RUNNING:
             self._add(sequence, num, draft)
 
@@ -129,12 +142,29 @@ class Scheduler:
             sequence.blocks.append(self._blocks.allocate())
         return True
 
-    def _preempt(self, sequence: Sequence) -> None:
-        self._let_go(sequence)
+    def _parked(self) -> list[Sequence]:
+        return [sequence for sequence in self.waiting if sequence.state is State.PARKED]
+
+    def _preempt(self, sequence: Sequence, now: float) -> None:
+        """Take the blocks of a running or parked sequence."""
+        if sequence.state is State.RUNNING:
+            self._set_aside(sequence, now)
+        self._release_blocks(sequence)
         sequence.state = State.PREEMPTED
         sequence.num_computed = 0
+
+    def park(self, digest: str, now: float) -> None:
+        """Have the running sequences of an adapter wait, with their blocks."""
+        for sequence in [s for s in self.running if s.digest == digest]:
+            self._set_aside(sequence, now)
+            sequence.state = State.PARKED
+            self.num_parks += 1
+
+    def _set_aside(self, sequence: Sequence, now: float) -> None:
+        """Move a running sequence back to those that wait."""
+        self._stop(sequence)
         if sequence.digest is not None:
-            self._residency.want(sequence.digest, sequence.peer)
+            self._residency.want(sequence.digest, sequence.peer, since=now)
         self._waiting.add(sequence)
 
     def _fill(self, draft: Draft, prefills: list[Sequence], now: float) -> None:
@@ -144,8 +174,9 @@ class Scheduler:
         candidates = Candidates(self._order, groups if self._has_room(draft) else (), now=now)
         for prefill in sorted(prefills, key=lambda s: self._order.key(s, now)):
             self._admit(candidates, draft, now, before=prefill)
-            self._go_on(prefill, draft)
+            self._go_on(prefill, draft, now)
         self._admit(candidates, draft, now)
+        self._residency.yields_unused = self.lacks_blocks and bool(self._parked())
 
     def _admit(
         self, candidates: Candidates, draft: Draft, now: float, *, before: Sequence | None = None
@@ -155,12 +186,8 @@ class Scheduler:
             sequence = candidates.first()
             if sequence is None or (before and self._goes_first(before, sequence, now)):
                 return
-            if not self._acquire_slot(sequence, now):
-                candidates.pass_over()
-                continue
-            num = self._acquire_blocks(sequence, draft.budget)
+            num = self._take_blocks(sequence, draft.budget, now)
             if not num:
-                self._return_slot(sequence)
                 self.lacks_blocks = True
                 return
             self._start(sequence, now)
@@ -181,29 +208,30 @@ class Scheduler:
 
     def _start(self, sequence: Sequence, now: float) -> None:
         self._waiting.remove(sequence)
+        sequence.stop_waiting(now)
+        if sequence.digest is not None:
+            sequence.slot = self._residency.acquire(sequence.digest, now=now)
+            assert sequence.slot is not None, "its adapter was open"
         sequence.state = State.RUNNING
         if sequence.admitted_at is None:
             sequence.admitted_at = now
         insort(self.running, sequence, key=_by_arrival)
 
-    def _acquire_slot(self, sequence: Sequence, now: float) -> bool:
-        if sequence.digest is None:
-            return True
-        sequence.slot = self._residency.acquire(sequence.digest)
-        if sequence.slot is None:
-            sequence.wait_for_adapter(now)
-            return False
-        sequence.stop_waiting(now)
-        return True
-
-    def _return_slot(self, sequence: Sequence) -> None:
-        if sequence.digest is not None:
-            self._residency.release(sequence.digest)
-            self._residency.want(sequence.digest, sequence.peer)
-            sequence.slot = None
+    def _take_blocks(self, sequence: Sequence, budget: int, now: float) -> int:
+        """Acquire blocks, at the cost of parked sequences that are behind in order."""
+        while not (num := self._acquire_blocks(sequence, budget)):
+            age = self._order.age(sequence)
+            behind = [s for s in self._parked() if self._order.age(s) > age]
+            if not behind:
+                break
+            self._preempt(max(behind, key=self._order.age), now)
+        return num
 
     def _acquire_blocks(self, sequence: Sequence, budget: int) -> int:
-        """Hold what is computed and the blocks of a first chunk; answer its tokens, 0 if none."""
+        """Hold what is computed and the blocks of a next chunk; answer its tokens, 0 if none."""
+        if sequence.state is State.PARKED:
+            num = min(sequence.num_uncomputed, budget)
+            return num if self._grow(sequence, num) else 0
         last = len(sequence.tokens) - 1  # is always computed: its logits are wanted
         found = self._blocks.find(self._keys(sequence, last // self._block_tokens))
         self._blocks.hold(found)
@@ -263,11 +291,12 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out, whatever it is doing, with its blocks and its slot."""
         if sequence.state is State.RUNNING:
-            self._let_go(sequence)
+            self._stop(sequence)
         else:
             self._waiting.remove(sequence)
             if sequence.digest is not None:
                 self._residency.unwant(sequence.digest)
+        self._release_blocks(sequence)
         sequence.state = State.FINISHED
         self._forget_deadlines()
 
@@ -278,11 +307,14 @@ class Scheduler:
             self._deadlines = [d for d in self._deadlines if d[2].state is not State.FINISHED]
             heapq.heapify(self._deadlines)
 
-    def _let_go(self, sequence: Sequence) -> None:
-        self._ledger.serve(sequence, sequence.num_computed)
-        self.running.remove(sequence)
+    def _release_blocks(self, sequence: Sequence) -> None:
         self._blocks.release(sequence.blocks)
         sequence.blocks = []
+
+    def _stop(self, sequence: Sequence) -> None:
+        """Take a sequence out of the running ones, with its slot; its blocks stay."""
+        self._ledger.serve(sequence, sequence.num_computed)
+        self.running.remove(sequence)
         if sequence.digest is not None:
             self._residency.release(sequence.digest)
             sequence.slot = None
@@ -290,21 +322,16 @@ class Scheduler:
     def waiting_for(self, digest: str) -> list[Sequence]:
         return [sequence for sequence in self.waiting if sequence.digest == digest]
 
-    def oldest_for_room(self) -> Sequence | None:
-        """The oldest waiting sequence that wants a slot and whose image has been read."""
-        for sequence in self.waiting:
-            if sequence.digest and self._residency.place_of(sequence.digest).has_size:
-                return sequence
-        return None
-
     def check_integrity(self) -> None:
         """Assert that queues, blocks and adapters agree."""
         self._waiting.check_integrity()
         assert self.running == sorted(self.running, key=_by_arrival)
         assert all(s.state is State.RUNNING for s in self.running)
         assert not any(s.state in (State.RUNNING, State.FINISHED) for s in self.waiting)
-        assert not any(s.blocks or s.slot is not None for s in self.waiting)
-        self._blocks.check_integrity([sequence.blocks for sequence in self.running])
+        assert not any(s.slot is not None for s in self.waiting)
+        assert all(bool(s.blocks) == (s.state is State.PARKED) for s in self.waiting)
+        holders = [*self.running, *self._parked()]
+        self._blocks.check_integrity([sequence.blocks for sequence in holders])
         self._residency.check_integrity()
 
 

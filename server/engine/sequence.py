@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """WAITING and LOADING wait for budget and blocks, or for their adapter; all others say so."""
+    """WAITING and LOADING wait for budget and blocks, or for their adapter.
+
+    PREEMPTED has lost its blocks, PARKED its adapter's slot only: it goes on where it was.
+    """
 
     WAITING = "waiting"
     LOADING = "loading"
     RUNNING = "running"
     PREEMPTED = "preempted"
+    PARKED = "parked"
     FINISHED = "finished"
 
 

@@ -5,7 +5,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 
 from .order import Key, Order
-from .sequence import Sequence, State
+from .sequence import Sequence
 
 Group = tuple[str, str | None]  # tenant and digest
 
@@ -36,7 +36,7 @@ class Waiting:
         for (_, digest), group in self._groups.items():
             if digest is None or is_open(digest):
                 yield group
-            elif group[0].state is State.WAITING:
+            else:
                 for sequence in group:
                     sequence.wait_for_adapter(now)
 
@@ -72,10 +72,6 @@ class Candidates:
             else:
                 heapq.heappop(self._heads)
         return None
-
-    def pass_over(self) -> None:
-        """Leave out the group of the first."""
-        heapq.heappop(self._heads)
 
 
 def _take_out(

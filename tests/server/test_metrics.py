@@ -31,6 +31,7 @@ NAMES = {
     "weft_adapter_load_seconds": ("from", "to"),
     "weft_adapter_lookups": ("tier", "result"),
     "weft_adapter_evictions": ("tier",),
+    "weft_parks": (),
     "weft_tier_bytes": ("tier", "kind"),
     "weft_jobs_ended": ("state",),
     "weft_job_step_seconds": (),
@@ -52,6 +53,7 @@ STATS = Stats(
     lookup_hits=13,
     lookup_misses=14,
     evictions=15,
+    parks=16,
 )
 
 
@@ -95,9 +97,10 @@ def test_samples_and_counts_of_the_engine_add_up() -> None:
             sample("adapter_lookups_total", tier="gpu", result="hit"),
             sample("adapter_lookups_total", tier="gpu", result="miss"),
             sample("adapter_evictions_total", tier="gpu"),
+            sample("parks_total"),
         ]
 
     before = figures()
     metrics.record(STATS)
     added = [after - was for after, was in zip(figures(), before, strict=True)]
-    assert added == [0.25, 40, 5, 0.125, 13, 14, 15]
+    assert added == [0.25, 40, 5, 0.125, 13, 14, 15, 16]

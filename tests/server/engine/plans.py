@@ -8,7 +8,7 @@ from weft.server.engine.kv_cache import BlockAllocator
 from weft.server.engine.ledger import Ledger
 from weft.server.engine.limits import Limits
 from weft.server.engine.order import Order, make_order
-from weft.server.engine.places import Copy, Fetch, Open
+from weft.server.engine.places import Copy, Fetch, Open, Park
 from weft.server.engine.plan import Ended, Plan
 from weft.server.engine.prices import Prices
 from weft.server.engine.residency import Residency
@@ -89,6 +89,8 @@ class Bench:
         )
         self.now = 0.0
         self.arrivals = 0
+        self.step_s = 1.0
+        self.copied: list[str] = []
         self.tokens: dict[int, list[int]] = {}
 
     def submit(
@@ -119,9 +121,7 @@ class Bench:
 
     def load(self) -> None:
         """Carry out whatever residency asks for."""
-        oldest = self.scheduler.oldest_for_room()
-        self.residency.favour(None if oldest is None else oldest.digest)
-        self.residency.place()
+        self.residency.place(self.now)
         while commands := self.residency.take_commands():
             for command in commands:
                 match command:
@@ -131,10 +131,13 @@ class Bench:
                         self.residency.opened(digest, IMAGE_SIZE)
                     case Copy(digest=digest):
                         self.residency.copied(digest)
-            self.residency.place()
+                        self.copied.append(digest)
+                    case Park(digest=digest):
+                        self.scheduler.park(digest, self.now)
+            self.residency.place(self.now)
 
     def plan(self) -> Plan:
-        self.now += 1
+        self.now += self.step_s
         return self.scheduler.plan(self.now)
 
     def run(self, plan: Plan) -> list[Ended]:

@@ -242,12 +242,15 @@ def test_prefix_is_reused_under_its_own_digest_only(world: World, front: Front) 
         assert front.answers[stream].tokens == wanted
 
 
-def test_more_adapters_than_fit_all_finish(world: World) -> None:
+def test_more_adapters_than_fit_take_turns_and_answer_as_alone(world: World) -> None:
     config = EngineConfig(kv_bytes=KV_BYTES, arena_bytes=largest_image(world))
     requests = [(prompt(4 + i), model) for i, model in enumerate(list(LORAS) * 2)]
     with closing(Front(world, config)) as front:
+        front.engine.residency.turn_s = 0.0
         answers = run_all(front, requests, max_tokens=5)
-        assert front.engine.stats().evictions > 0
+        stats = front.engine.stats()
+        assert stats.evictions > len(LORAS)
+        assert stats.parks > len(LORAS)
     for answer, (tokens, model) in zip(answers, requests, strict=True):
         assert answer.tokens == Reference(world, model).answer(tokens, 5)[0]
 

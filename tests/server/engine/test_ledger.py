@@ -10,13 +10,13 @@ from .plans import FRONT, PRICES, sequence
 def make_ledger(*, image_size: int = 8) -> Ledger:
     """A ledger beside a residency where adapter `a` lies in the arena."""
     residency = Residency(64, num_slots=4, element_bytes=32)
-    residency.want("a", FRONT)
+    residency.want("a", FRONT, since=0.0)
     residency.ready("a", "/cache/a")
     residency.opened("a", image_size)
-    residency.place()
+    residency.place(0.0)
     residency.copied("a")
-    residency.acquire("a")
-    residency.want("a", FRONT)
+    residency.acquire("a", now=0.0)
+    residency.want("a", FRONT, since=0.0)
     return Ledger(PRICES, residency)
 
 
@@ -49,7 +49,7 @@ def test_reading_the_adapter_costs_its_size_in_every_step() -> None:
 
 def test_sequences_of_one_adapter_share_its_price() -> None:
     alone, shared = make_ledger(), make_ledger()
-    shared._residency.acquire("a")
+    shared._residency.acquire("a", now=0.0)
     for ledger in (alone, shared):
         ledger.serve(sequence(0, digest="a"), 3)
     prompt_us = 3 * PRICES.prefill_us + 3 * PRICES.kv_us

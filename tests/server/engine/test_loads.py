@@ -34,11 +34,13 @@ class Loading:
         )
         self.residency = Residency(num_elements, num_slots=4, element_bytes=4)
         self.asked: list[tuple[bytes, str]] = []
+        self.parked: list[str] = []
         self.seconds: list[float] = []
         self.loads = Loads(
             world.facts,
             self.arena,
             self.residency,
+            park=lambda digest, now: self.parked.append(digest),
             ask=lambda peer, digest: self.asked.append((peer, digest)),
             loaded=self.seconds.append,
         )
@@ -46,11 +48,11 @@ class Loading:
     def run(self) -> list[Missing | Broken]:
         """Order and take until nothing is under way; answer what failed."""
         failures: list[Missing | Broken] = []
-        self.loads.order(favoured=None)
+        self.loads.order(0.0)
         while self.loads.is_busy:
             self.loads.wait(10)
             failures += self.loads.take()
-            self.loads.order(favoured=None)
+            self.loads.order(0.0)
             self.residency.check_integrity()
         return failures
 
@@ -74,12 +76,12 @@ def make(world: World) -> Iterator[Make]:
 
 def test_front_is_asked_and_its_answer_loaded(world: World, make: Make) -> None:
     loading, digest = make(), world.digests[MODEL]
-    loading.residency.want(digest, FRONT)
+    loading.residency.want(digest, FRONT, since=0.0)
     assert loading.run() == []
     assert loading.asked == [(FRONT, digest)]
     loading.residency.ready(digest, str(world.images[digest]))
     assert loading.run() == []
-    slot = loading.residency.acquire(digest)
+    slot = loading.residency.acquire(digest, now=0.0)
     assert slot is not None
     image = read_image(world.images[digest], world.facts)
     assert loading.arena.table.rank[slot].tolist() == image.rank.tolist()
@@ -92,9 +94,9 @@ def test_row_of_an_evicted_adapter_is_cleared(world: World, make: Make) -> None:
     for model in (MODEL, "r4 on q v"):
         digest = world.digests[model]
         loading.residency.ready(digest, str(world.images[digest]))
-        loading.residency.want(digest, FRONT)
+        loading.residency.want(digest, FRONT, since=0.0)
         loading.run()
-    slot = loading.residency.acquire(world.digests[MODEL])
+    slot = loading.residency.acquire(world.digests[MODEL], now=0.0)
     assert slot is not None
     loading.residency.release(world.digests[MODEL])
     loading.residency.forget(world.digests[MODEL])
@@ -113,7 +115,7 @@ def test_adapter_that_this_arena_cannot_take_fails(
 ) -> None:
     loading, digest = make(num_elements=num_elements, max_rank=max_rank), world.digests[MODEL]
     loading.residency.ready(digest, str(world.images[digest]))
-    loading.residency.want(digest, FRONT)
+    loading.residency.want(digest, FRONT, since=0.0)
     [failure] = loading.run()
     assert isinstance(failure, Broken)
     assert message in failure.message
@@ -124,7 +126,7 @@ def test_adapter_that_this_arena_cannot_take_fails(
 def test_file_that_is_gone_is_told_apart(world: World, make: Make, tmp_path: Path) -> None:
     loading, digest = make(), world.digests[MODEL]
     loading.residency.ready(digest, str(tmp_path / "gone"))
-    loading.residency.want(digest, FRONT)
+    loading.residency.want(digest, FRONT, since=0.0)
     assert loading.run() == [Missing(digest)]
     loading.residency.refetch(digest, FRONT)
     loading.run()

@@ -3,11 +3,6 @@
 from weft.server.engine.places import Adapter, Place
 
 
-def test_size_is_known_once_the_image_was_read() -> None:
-    known = {place for place in Place if place.has_size}
-    assert known == {Place.READABLE, Place.COPYING, Place.RESIDENT}
-
-
 def test_adapter_is_idle_when_nobody_runs_on_it_or_waits_for_it() -> None:
     adapter = Adapter("sha256:a", place=Place.RESIDENT)
     assert adapter.is_idle

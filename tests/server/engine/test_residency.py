@@ -1,43 +1,60 @@
 """Adapters in and out of the arena: laws under a state machine, and the promises one by one."""
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from weft.server.engine.places import Clear, Close, Copy, Fetch, Open, Place
-from weft.server.engine.residency import Residency
+from weft.server.engine.places import Clear, Copy, Fetch, Open, Park, Place
+from weft.server.engine.residency import TURN_S, Residency
 
 FRONT = b"front"
 ELEMENT_BYTES = 32  # so that runs start at multiples of 4 elements
-SIZES = {"a": 4, "b": 8, "c": 5, "d": 16, "e": 1}
+SIZES = {"a": 4, "b": 8, "c": 5, "d": 16, "e": 1, "f": 2, "g": 16}
+EQUAL = {f"equal {i}": 4 for i in range(40)}
 
 
 def arena(num_elements: int, *, num_slots: int = 8) -> Residency:
     return Residency(num_elements, num_slots=num_slots, element_bytes=ELEMENT_BYTES)
 
 
-def obey(residency: Residency) -> list[str]:
-    """Carry all commands out at once, as a front and a loader would; answer what was copied."""
+def park(residency: Residency, digest: str, running: list[str], *, now: float) -> None:
+    """Have every sequence that runs on the adapter wait, as the scheduler would."""
+    for _ in range(running.count(digest)):
+        running.remove(digest)
+        residency.release(digest)
+        residency.want(digest, FRONT, since=now)
+
+
+def obey(residency: Residency, *, now: float = 0.0, running: Sequence[str] = ()) -> list[str]:
+    """Carry all commands out at once, as everybody would; answer what was copied."""
     copied = []
+    residency.place(now)
     while commands := residency.take_commands():
         for command in commands:
             match command:
                 case Fetch(digest=digest):
                     residency.ready(digest, f"/cache/{digest}")
                 case Open(digest=digest):
-                    residency.opened(digest, SIZES[digest])
+                    residency.opened(digest, (SIZES | EQUAL)[digest])
                 case Copy(digest=digest):
                     residency.copied(digest)
                     copied.append(digest)
-        residency.place()
+                case Park(digest=digest):
+                    assert isinstance(running, list)
+                    park(residency, digest, running, now=now)
+        residency.place(now)
+        residency.check_integrity()
     return copied
 
 
 def run(residency: Residency, digest: str) -> None:
     """Load an adapter and start a sequence on it."""
-    residency.want(digest, FRONT)
+    residency.want(digest, FRONT, since=0.0)
     obey(residency)
-    assert residency.acquire(digest) is not None
+    assert residency.acquire(digest, now=0.0) is not None
 
 
 class ResidencyLaws(RuleBasedStateMachine):
@@ -49,10 +66,11 @@ class ResidencyLaws(RuleBasedStateMachine):
         self.waiting: list[str] = []
         self.running: list[str] = []
         self.pending: list[Fetch | Open | Copy] = []
+        self.now = 0.0
 
-    @rule(digest=st.sampled_from(sorted(SIZES)))
+    @rule(digest=st.sampled_from(["a", "b", "c", "d", "e"]))
     def want(self, digest: str) -> None:
-        self.residency.want(digest, FRONT)
+        self.residency.want(digest, FRONT, since=self.now)
         self.waiting.append(digest)
 
     @precondition(lambda self: self.waiting)
@@ -65,7 +83,7 @@ class ResidencyLaws(RuleBasedStateMachine):
         """Let every waiting sequence run that may, oldest first."""
         still_waiting = []
         for digest in self.waiting:
-            if self.residency.acquire(digest) is None:
+            if self.residency.acquire(digest, now=self.now) is None:
                 still_waiting.append(digest)
             else:
                 self.running.append(digest)
@@ -76,14 +94,23 @@ class ResidencyLaws(RuleBasedStateMachine):
     def end(self, data: st.DataObject) -> None:
         self.residency.release(self.running.pop(data.draw(st.integers(0, len(self.running) - 1))))
 
-    @rule()
-    def place(self) -> None:
-        readable = (d for d in self.waiting if self.residency.place_of(d) is Place.READABLE)
-        self.residency.favour(next(readable, None))
-        self.residency.place()
-        for command in self.residency.take_commands():
-            if isinstance(command, Fetch | Open | Copy):
-                self.pending.append(command)
+    @rule(seconds=st.sampled_from([0.0, TURN_S / 2, TURN_S]))
+    def place(self, seconds: float) -> None:
+        self.now += seconds
+        self.residency.place(self.now)
+        while commands := self.residency.take_commands():
+            for command in commands:
+                match command:
+                    case Park(digest):
+                        self.waiting += [digest] * self.running.count(digest)
+                        park(self.residency, digest, self.running, now=self.now)
+                    case Fetch() | Open() | Copy():
+                        self.pending.append(command)
+            self.residency.place(self.now)
+
+    @rule(yields=st.booleans())
+    def lack_blocks(self, yields: bool) -> None:
+        self.residency.yields_unused = yields
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), succeeds=st.booleans())
@@ -112,9 +139,11 @@ class ResidencyLaws(RuleBasedStateMachine):
         assert set(self.running) <= set(self.residency.resident)
 
     def teardown(self) -> None:
-        """Whatever happened, everybody who waits gets to run in the end."""
+        """Whatever happened, everybody who waits gets to run in the end, and nobody has to end."""
+        self.residency.yields_unused = False
+        hungry = set(self.waiting)
         for _ in range(200):
-            self.place()
+            self.place(TURN_S)
             while self.pending:
                 command = self.pending.pop()
                 match command:
@@ -125,11 +154,10 @@ class ResidencyLaws(RuleBasedStateMachine):
                     case Copy():
                         self.residency.copied(command.digest)
             self.admit()
-            if self.running:
-                self.residency.release(self.running.pop(0))
-            if not self.waiting:
+            hungry -= set(self.running)
+            if not hungry:
                 return
-        raise AssertionError(f"{self.waiting} still wait")
+        raise AssertionError(f"{hungry} still wait")
 
 
 TestResidencyLaws = ResidencyLaws.TestCase
@@ -138,17 +166,17 @@ TestResidencyLaws.settings = settings(max_examples=80, stateful_step_count=40, d
 
 def test_first_use_goes_from_the_store_to_the_arena() -> None:
     residency = arena(16)
-    assert residency.want("a", FRONT) == "store"
+    assert residency.want("a", FRONT, since=0.0) == "store"
     assert residency.take_commands() == [Fetch(FRONT, "a")]
     residency.ready("a", "/cache/a")
     assert residency.take_commands() == [Open("a", "/cache/a")]
     residency.opened("a", 4)
-    residency.place()
+    residency.place(0.0)
     [copy] = residency.take_commands()
     assert copy == Copy("a", slot=0, at=0)
-    assert residency.acquire("a") is None
+    assert residency.acquire("a", now=0.0) is None
     residency.copied("a")
-    assert residency.acquire("a") == 0
+    assert residency.acquire("a", now=0.0) == 0
 
 
 def test_evicted_adapter_comes_back_from_the_disk() -> None:
@@ -158,27 +186,29 @@ def test_evicted_adapter_comes_back_from_the_disk() -> None:
     run(residency, "a")
     assert residency.place_of("b") is Place.ABSENT
     residency.release("a")
-    assert residency.want("b", FRONT) == "disk"
+    assert residency.want("b", FRONT, since=0.0) == "disk"
     assert obey(residency) == ["b"]
 
 
 def test_each_front_is_asked_once() -> None:
     residency = arena(8)
     for peer in (b"one", b"one", b"two"):
-        residency.want("a", peer)
+        residency.want("a", peer, since=0.0)
     assert residency.take_commands() == [Fetch(b"one", "a"), Fetch(b"two", "a")]
 
 
 def test_pinned_slot_is_never_evicted() -> None:
     residency = arena(16)
     run(residency, "d")
-    residency.want("a", FRONT)
-    residency.favour("a")
-    assert obey(residency) == []
-    assert residency.resident == ["d"]
+    residency.want("a", FRONT, since=0.0)
+    residency.ready("a", "/cache/a")
+    residency.opened("a", SIZES["a"])
+    for _ in range(2):
+        residency.take_commands()
+        residency.place(10 * TURN_S)
+        assert residency.take_commands() == [Park("d")]
     residency.release("d")
-    residency.place()
-    assert obey(residency) == ["a"]
+    assert obey(residency, now=10 * TURN_S) == ["a"]
 
 
 def test_least_recently_used_adapter_makes_room() -> None:
@@ -190,78 +220,125 @@ def test_least_recently_used_adapter_makes_room() -> None:
     assert sorted(residency.resident) == ["a", "b"]
 
 
-def test_adapter_that_somebody_waits_for_is_kept_from_the_young() -> None:
+def test_adapter_keeps_its_place_for_a_turn_from_its_first_pin() -> None:
+    residency = arena(4)
+    residency.want("a", FRONT, since=0.0)
+    obey(residency)
+    residency.want("e", FRONT, since=0.0)
+    assert obey(residency, now=10 * TURN_S) == []
+    assert residency.acquire("a", now=10 * TURN_S) is not None
+    running = ["a"]
+    assert obey(residency, now=10.9 * TURN_S, running=running) == []
+    assert running == ["a"]
+    assert obey(residency, now=11.1 * TURN_S, running=running)[0] == "e"
+    assert running == []
+
+
+def test_turn_that_cannot_begin_for_lack_of_blocks_is_over() -> None:
+    residency = arena(4)
+    residency.want("a", FRONT, since=0.0)
+    obey(residency)
+    residency.want("e", FRONT, since=0.0)
+    residency.yields_unused = True
+    assert obey(residency) == ["e"]
+    assert not residency.yields_unused
+
+
+def test_adapter_that_was_idle_gets_a_whole_turn() -> None:
     residency = arena(4)
     run(residency, "a")
-    residency.want("a", FRONT)
     residency.release("a")
-    residency.want("e", FRONT)
-    residency.favour("a")
-    assert obey(residency) == []
-    assert residency.resident == ["a"]
+    residency.want("a", FRONT, since=9.0)
+    assert residency.acquire("a", now=9.0) is not None
+    residency.want("e", FRONT, since=9.0)
+    running = ["a"]
+    assert obey(residency, now=9.0 + TURN_S / 2, running=running) == []
+    assert obey(residency, now=9.01 + TURN_S, running=running)[0] == "e"
 
 
-def test_oldest_waiting_sequence_closes_a_window_and_gets_it() -> None:
+@pytest.mark.parametrize(
+    ("num_adapters", "num_places"), [(2, 1), (7, 1), (6, 3), (16, 8), (17, 8), (40, 16)]
+)
+def test_all_run_within_as_many_turns_as_their_bytes_fill_arenas(
+    num_adapters: int, num_places: int
+) -> None:
+    residency = Residency(4 * num_places, num_slots=64, element_bytes=ELEMENT_BYTES)
+    names = list(EQUAL)[:num_adapters]
+    for name in names:
+        residency.want(name, FRONT, since=0.0)
+    num_turns = -(-num_adapters // num_places)
+    running: list[str] = []
+    for cycle in range(3):
+        ran: set[str] = set()
+        for turn in range(cycle * num_turns, (cycle + 1) * num_turns):
+            now = turn * 1.01 * TURN_S
+            obey(residency, now=now, running=running)
+            waiting = [name for name in names if name not in running]
+            running += [n for n in waiting if residency.acquire(n, now=now) is not None]
+            ran |= set(running)
+        assert ran == set(names)
+
+
+def test_first_to_wait_is_first_to_be_placed() -> None:
+    residency = arena(4)
+    run(residency, "a")
+    residency.want("e", FRONT, since=2.0)
+    residency.want("f", FRONT, since=1.0)
+    assert obey(residency, now=TURN_S, running=["a"])[0] == "f"
+
+
+def test_window_whose_turn_is_awaited_is_kept_from_the_young() -> None:
     residency = arena(16)
-    run(residency, "a")
-    run(residency, "b")
-    residency.want("d", FRONT)
-    residency.favour("d")
-    obey(residency)
-    residency.want("a", FRONT)
-    assert residency.acquire("a") is None
-    residency.release("a")
-    residency.release("b")
-    residency.place()
-    assert obey(residency)[0] == "d"
-    assert residency.acquire("d") is not None
-
-
-def test_only_one_window_is_closed() -> None:
-    residency = arena(12)
     run(residency, "b")
     run(residency, "a")
-    residency.want("e", FRONT)
-    residency.favour("e")
-    obey(residency)
-    for digest in ("a", "b"):
-        residency.want(digest, FRONT)
-    assert [residency.acquire(digest) is None for digest in ("a", "b")].count(True) == 1
+    residency.want("d", FRONT, since=1.0)
+    residency.want("e", FRONT, since=2.0)
+    running = ["a", "b"]
+    assert obey(residency, now=TURN_S / 2, running=running) == []
+    assert obey(residency, now=TURN_S, running=running)[0] == "d"
 
 
-def test_closed_window_opens_when_its_claimant_leaves() -> None:
-    residency = arena(4)
-    run(residency, "a")
-    residency.want("e", FRONT)
-    residency.favour("e")
-    obey(residency)
-    residency.want("a", FRONT)
-    assert residency.acquire("a") is None
-    residency.unwant("e")
-    assert residency.acquire("a") is not None
-    assert residency.take_commands() == [Close("e")]
+def test_room_that_the_first_cannot_use_is_the_next_ones() -> None:
+    residency = arena(24)
+    run(residency, "d")
+    residency.want("g", FRONT, since=1.0)
+    residency.want("e", FRONT, since=2.0)
+    assert obey(residency, now=TURN_S / 2, running=["d"]) == ["e"]
+
+
+def test_only_as_much_room_is_taken_as_copies_are_under_way() -> None:
+    residency = arena(16)
+    for digest in ("a", "c", "e"):
+        residency.ready(digest, f"/cache/{digest}")
+        residency.want(digest, FRONT, since=0.0)
+        residency.opened(digest, SIZES[digest])
+    residency.place(0.0)
+    assert [c.digest for c in residency.take_commands() if isinstance(c, Copy)] == ["a", "c"]
+    residency.copied("a")
+    residency.place(0.0)
+    assert [c.digest for c in residency.take_commands() if isinstance(c, Copy)] == ["e"]
 
 
 def test_slots_run_out_before_elements() -> None:
     residency = arena(64, num_slots=1)
     run(residency, "a")
     residency.release("a")
-    residency.want("e", FRONT)
+    residency.want("e", FRONT, since=0.0)
     obey(residency)
     assert residency.resident == ["e"]
 
 
 def test_failed_adapter_starts_from_the_store_again() -> None:
     residency = arena(8)
-    residency.want("a", FRONT)
+    residency.want("a", FRONT, since=0.0)
     residency.ready("a", "/cache/a")
     residency.opened("a", 4)
-    residency.place()
+    residency.place(0.0)
     residency.fail("a")
     residency.unwant("a")
     assert Clear(0) in residency.take_commands()
     assert residency.used_elements == 0
-    assert residency.want("a", FRONT) == "store"
+    assert residency.want("a", FRONT, since=0.0) == "store"
     assert residency.take_commands() == [Fetch(FRONT, "a")]
 
 
@@ -271,4 +348,4 @@ def test_forgotten_adapter_leaves_nothing_behind() -> None:
     residency.release("a")
     residency.forget("a")
     assert residency.resident == []
-    assert residency.want("a", FRONT) == "store"
+    assert residency.want("a", FRONT, since=0.0) == "store"

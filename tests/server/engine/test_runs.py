@@ -13,9 +13,9 @@ def test_window_covers_free_room_and_the_runs_in_it() -> None:
     runs = Runs(20, alignment=ALIGNMENT)
     runs.put("a", at=4, size=4)
     runs.put("b", at=12, size=3)
-    assert list(runs.windows(4)) == [Window(0, ()), Window(8, ()), Window(16, ())]
-    assert list(runs.windows(5)) == [Window(0, ("a",)), Window(8, ("b",))]
-    assert list(runs.windows(20)) == [Window(0, ("a", "b"))]
+    assert list(runs.windows(4)) == [Window(0, 4, ()), Window(8, 4, ()), Window(16, 4, ())]
+    assert list(runs.windows(5)) == [Window(0, 8, ("a",)), Window(8, 8, ("b",))]
+    assert list(runs.windows(20)) == [Window(0, 20, ("a", "b"))]
     assert list(runs.windows(21)) == []
 
 
@@ -23,7 +23,7 @@ def test_sizes_are_rounded_up_to_the_alignment() -> None:
     runs = Runs(8, alignment=ALIGNMENT)
     runs.put("a", at=0, size=1)
     assert runs.used == 4
-    assert list(runs.windows(1)) == [Window(0, ("a",)), Window(4, ())]
+    assert list(runs.windows(1)) == [Window(0, 4, ("a",)), Window(4, 4, ())]
 
 
 @given(st.lists(st.tuples(st.integers(1, 13), st.integers(0, 9)), max_size=30))
@@ -41,7 +41,7 @@ def test_windows_are_exactly_the_elements_of_their_owners_and_free_ones(
             assert inside == set(window.owners)
         if not windows:
             continue
-        at, owners = windows[choice % len(windows)]
+        at, _, owners = windows[choice % len(windows)]
         for owner in owners:
             runs.remove(owner)
             owner_of = {element: name for element, name in owner_of.items() if name != owner}
@@ -57,3 +57,9 @@ def test_overlap_is_found() -> None:
     runs.put("b", at=4, size=4)
     with pytest.raises(AssertionError, match="run of b overlaps"):
         runs.check_integrity({"a", "b"})
+
+
+def test_windows_overlap_where_they_share_an_element() -> None:
+    window = Window(8, 8, ())
+    assert [at for at in range(0, 24, 4) if Window(at, 4, ()).overlaps(window)] == [8, 12]
+    assert Window(4, 16, ()).overlaps(window)

@@ -378,6 +378,87 @@ def test_more_adapters_than_fit_all_finish_while_a_hot_one_keeps_coming() -> Non
     bench.finish()
 
 
+def test_parked_sequence_goes_on_where_it_was() -> None:
+    alone = Bench()
+    alone.submit(prompt(9), digest="sha256:a", max_tokens=40)
+    alone.finish()
+    bench = Bench(arena_images=1)
+    bench.step_s = 0.07
+    bench.submit(prompt(9), digest="sha256:a", max_tokens=40)
+    bench.submit(prompt(9, first=500), digest="sha256:b", max_tokens=40)
+    starts: dict[int, int] = {1: 0, 2: 0}
+    while bench.scheduler.waiting or bench.scheduler.running:
+        for stream, start, stop in rows(bench.step()):
+            assert start == starts[stream], "a token is computed twice, or never"
+            starts[stream] = stop
+    assert bench.scheduler.num_parks > 10
+    assert bench.tokens[1] == alone.tokens[1]
+
+
+def test_finished_while_parked_gives_back_its_blocks() -> None:
+    bench = Bench(arena_images=1)
+    bench.submit(prompt(9), digest="sha256:a", max_tokens=40)
+    bench.step()
+    bench.submit([5], digest="sha256:b", max_tokens=40)
+    bench.step()
+    bench.step()
+    [parked] = [s for s in bench.scheduler.waiting if s.state is State.PARKED]
+    bench.scheduler.finish(parked)
+    bench.scheduler.check_integrity()
+    assert parked.blocks == []
+    bench.finish()
+    assert bench.blocks.num_available == bench.blocks.num_blocks
+
+
+def test_blocks_of_a_parked_sequence_go_to_one_before_it_only() -> None:
+    bench = Bench(arena_images=1, num_blocks=16)
+    bench.submit(prompt(40), digest="sha256:old", max_tokens=20)
+    bench.submit(prompt(9, first=100), digest="sha256:young", max_tokens=20)
+    bench.submit(prompt(30, first=200), digest="sha256:last", max_tokens=30)
+    lost = set()
+    while bench.scheduler.waiting or bench.scheduler.running:
+        bench.step()
+        lost |= {s.request.stream for s in bench.scheduler.waiting if s.state is State.PREEMPTED}
+        assert bench.now < 300
+    assert next(iter(bench.tokens)) == 1
+    assert 1 not in lost
+    assert lost
+
+
+def test_running_sequence_grows_at_the_cost_of_a_younger_parked_one() -> None:
+    bench = Bench(arena_images=1, num_blocks=10)
+    bench.step_s = 0.02
+    bench.submit(prompt(13), digest="sha256:a", max_tokens=16)
+    bench.submit(prompt(5, first=100), digest="sha256:b", max_tokens=16)
+    starts: dict[int, list[int]] = {1: [], 2: []}
+    while bench.scheduler.waiting or bench.scheduler.running:
+        for stream, start, _ in rows(bench.step()):
+            starts[stream].append(start)
+    assert starts[1] == [0, *range(13, 28)]
+    assert starts[2] != sorted(starts[2])
+
+
+def test_base_row_without_blocks_lets_the_adapter_of_parked_ones_back() -> None:
+    bench = Bench(arena_images=1, num_blocks=16)
+    bench.submit(prompt(40), digest="sha256:a", max_tokens=20)
+    bench.step()
+    bench.submit(prompt(50, first=100), max_tokens=9)
+    bench.submit([7], digest="sha256:b", max_tokens=9)
+    bench.finish()
+    assert list(bench.tokens) == [1, 2, 3]
+
+
+def test_parked_sequence_goes_on_though_a_tenant_who_lacks_blocks_is_before_it() -> None:
+    bench = Bench(arena_images=1, num_blocks=16, scheduling=SchedulingConfig(policy="fair"))
+    bench.submit(prompt(40), digest="sha256:a", max_tokens=20, salt="greedy")
+    bench.step()
+    bench.submit([7], digest="sha256:b", max_tokens=9, salt="greedy")
+    bench.step()
+    bench.submit(prompt(50, first=100), max_tokens=9, salt="modest")
+    bench.finish()
+    assert bench.scheduler.num_parks > 0
+
+
 requests = st.lists(
     st.tuples(st.integers(1, 40), st.integers(1, 20), st.sampled_from([None, "a", "b", "c"])),
     min_size=1,

@@ -49,15 +49,6 @@ def test_group_of_a_closed_adapter_loads_while_others_go() -> None:
     assert taken(waiting) == [0, 1, 3]
 
 
-def test_group_is_passed_over_as_a_whole() -> None:
-    waiting = make_waiting(("x", "a"), ("x", "a"), ("y", "a"))
-    candidates = candidates_of(waiting)
-    candidates.pass_over()
-    assert candidates.first() is waiting.by_arrival[2]
-    candidates.pass_over()
-    assert candidates.first() is None
-
-
 def test_sequence_that_comes_back_takes_its_place_again() -> None:
     waiting = make_waiting(("x", "a"), ("x", "a"), ("x", "a"))
     first = waiting.by_arrival[0]
