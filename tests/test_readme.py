@@ -7,6 +7,7 @@ import click
 import pytest
 
 from tests.running import Server
+from tests.server.model.families import DENSE, MIXTURES, REFUSED
 from tests.tiny import save_tiny_adapter
 from weft.adapters.weights import stamp_base
 from weft.client import Client
@@ -45,6 +46,14 @@ def test_the_readme_lists_every_option_of_serve_and_no_other() -> None:
 
 def flags(text: str) -> list[str]:
     return re.findall(r"--[a-z-]+", text)
+
+
+def test_the_readme_names_the_families_that_are_tested() -> None:
+    table = README.partition("## Models")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| .+? \| (.+) \|$", table, flags=re.M)[-3:]
+    refused = dict.fromkeys(family.name for family, _ in REFUSED if family.name != "llama")
+    named = [[family.name for family in group] for group in (DENSE, MIXTURES)]
+    assert [row.split(", ") for row in rows] == [*named, [*refused]]
 
 
 def test_every_command_and_flag_of_the_readme_exists() -> None:

@@ -1,102 +1,90 @@
 """Every family that is served equals Hugging Face + PEFT; every other is refused, with the gate."""
 
-from dataclasses import dataclass, field
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tests.tiny import save_tiny_adapter, save_tiny_model
-from weft.adapters.sites import BaseFacts
+from tests.tiny import save_tiny_model
 from weft.server.errors import ModelRefused
 
-from .stepping import Played, make_arena, open_model, play, random_tokens, stock_logits
+from .families import DENSE, MIXTURES, REFUSED, Family
+from .stepping import Played, make_arena, open_model, play, random_tokens
 
 LENGTHS = (23, 9, 16, 12)
 TOLERANCE = 1e-4  # of a log probability; logits of the tiny models are of size 1
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A model type and what its tiny config needs; `adapters` is False where no Linear is."""
-
-    name: str
-    config: dict[str, object] = field(default_factory=dict)
-    adapters: bool = True
-
-
-WINDOW: dict[str, object] = {"sliding_window": 8, "head_dim": 16}
-MIXED: dict[str, object] = WINDOW | {"layer_types": ["sliding_attention", "full_attention"]}
-EXPERTS: dict[str, object] = {"num_local_experts": 4, "num_experts_per_tok": 2}
-
-SERVED = [
-    Family("llama"),
-    Family("mistral", WINDOW),
-    Family("qwen2"),
-    Family("qwen3"),
-    Family("phi3", {"sliding_window": 8}),
-    Family("gemma"),
-    Family("gemma2", MIXED),
-    Family("gemma3_text", MIXED),
-    Family("gemma4_text", MIXED | {"global_head_dim": 32, "hidden_size_per_layer_input": 0}),
-    Family("olmo2"),
-    Family("olmo3", MIXED),
-    Family("granite"),
-    Family("glm4", {"head_dim": 16}),
-    Family("cohere2", MIXED),
-    Family("starcoder2", {"sliding_window": 8}),
-    Family("smollm3"),
-    Family("qwen3_moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}),
-    Family("mixtral", EXPERTS | {"sliding_window": 8}),
-    Family("gpt_oss", MIXED | EXPERTS),
-    Family("ministral3", {"head_dim": 16}),
-    Family("exaone4", MIXED),
-    Family("gpt_neox"),
-    Family("phi"),
-    Family("opt", {"ffn_dim": 128, "word_embed_proj_dim": 64}),
-    Family("gpt2", adapters=False),
-    Family("hunyuan_v1_dense", {"head_dim": 16}),
-    Family("ernie4_5", {"head_dim": 16}),
-    Family("seed_oss", {"head_dim": 16}),
-    Family("nemotron"),
-    Family("stablelm"),
-]
-
-REFUSED = [
-    (Family("minimax"), "gate 1 .* linear_attention"),
-    # transformers 5.17 names no layer types for it: there its attention is found never to run
-    (Family("recurrent_gemma"), r"gate 1 .* linear_attention|gate 3 \(calls\): .* in layers \[\]"),
-    (Family("falcon_h1"), "gate 1 .* hybrid"),
-    (Family("qwen3_next"), "gate 1 .* linear_attention"),
-    (Family("llama4_text"), "gate 1 .* chunked_attention"),
-    (
-        Family(
-            "llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}
-        ),
-        "gate 1 .* rope_type is dynamic",
-    ),
-    (Family("bloom"), "gate 2 .* BloomForCausalLM"),
-    (Family("falcon"), "gate 2 .* FalconForCausalLM"),
-    (Family("gptj"), "gate 2 .* GPTJForCausalLM"),
-    (Family("doge"), "gate 3 .* DogeAttention passes a mask"),
-    (Family("diffllama"), r"gate 3 .* \[0, 0, 1, 1\]"),
-]
-
-
-@pytest.mark.parametrize("family", SERVED, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [*DENSE, *MIXTURES], ids=lambda family: family.name)
 def test_packed_chunked_mixed_batch_equals_stock_run_singly(family: Family, tmp_path: Path) -> None:
     folder = save_tiny_model(family.name, tmp_path / "base", seed=0, **family.config)
     loaded = open_model(folder)
-    adapters = save_adapters(folder, loaded.facts, tmp_path) if family.adapters else []
-    slots = [*range(len(adapters)), *[None] * (len(LENGTHS) - len(adapters))]
+    members = [member.name for site in loaded.facts.sites for member in site.members]
+    if family in MIXTURES:  # PEFT takes other modules' names for those of fused experts
+        members = [name for name in members if re.search(r"attn\.(?!gate_proj)", name)]
+    stock = Stock(folder, members, tmp_path)
+    slots = [*range(len(stock.adapters)), *[None] * (len(LENGTHS) - len(stock.adapters))]
     tokens = random_tokens(loaded.facts, LENGTHS)
-    arena = make_arena(loaded.facts, adapters, torch.float32) if adapters else None
+    arena = make_arena(loaded.facts, stock.adapters, torch.float32)
     sequences = [Played(t, slot) for t, slot in zip(tokens, slots, strict=True)]
     for played, logits in zip(sequences, play(loaded, sequences, arena), strict=True):
-        adapter = None if played.slot is None else adapters[played.slot]
-        expected = stock_logits(folder, played.tokens, adapter).log_softmax(-1)
+        expected = stock.logits(played).log_softmax(-1)
         torch.testing.assert_close(logits.log_softmax(-1), expected, rtol=0, atol=TOLERANCE)
+        assert torch.equal(logits.argmax(-1), expected.argmax(-1))
+
+
+class Stock:
+    """Hugging Face's eager model under PEFT, with random adapters that differ in rank and modules.
+
+    Rank 4 on all members, rank 16 on the first and the third, rank 7 on every other one.
+
+    Attributes:
+        adapters: Their folders, by slot.
+    """
+
+    def __init__(self, folder: Path, members: list[str], tmp_path: Path) -> None:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        )
+        self.adapters: list[Path] = []
+        self._model: PreTrainedModel | PeftModel = model
+        if not members:
+            return
+        loras = [
+            LoraConfig(r=4, lora_alpha=8, target_modules=members),
+            LoraConfig(r=16, lora_alpha=16, target_modules=members[:3:2]),
+            LoraConfig(r=7, lora_alpha=3, target_modules=members[::2]),
+        ]
+        names = [f"rank-{lora.r}" for lora in loras]
+        self._model = peft = get_peft_model(model, loras[0], adapter_name=names[0])
+        for name, lora in zip(names[1:], loras[1:], strict=True):
+            peft.add_adapter(name, lora)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in peft.named_parameters():
+                if "lora_" in name:
+                    parameter.normal_(0, 0.15)
+        peft.save_pretrained(str(tmp_path))
+        self.adapters = [tmp_path / name for name in names]
+
+    @torch.inference_mode()
+    def logits(self, played: Played) -> Tensor:
+        """`[n, V]`, from a run of its own."""
+        if not isinstance(self._model, PeftModel):
+            return self._run(played.tokens)
+        if played.slot is None:
+            with self._model.disable_adapter():
+                return self._run(played.tokens)
+        self._model.set_adapter(self.adapters[played.slot].name)
+        return self._run(played.tokens)
+
+    def _run(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self._model(input_ids=tokens[None], use_cache=False).logits[0]
+        return logits
 
 
 @pytest.mark.parametrize(
@@ -108,18 +96,3 @@ def test_unserved_family_is_refused_naming_gate_and_value(
     folder = save_tiny_model(family.name, tmp_path, seed=0, **family.config)
     with pytest.raises(ModelRefused, match=reason):
         open_model(folder)
-
-
-def save_adapters(folder: Path, facts: BaseFacts, tmp_path: Path) -> list[Path]:
-    """Rank 4 on every Linear, rank 16 on the first site's outer members, rank 7 on half of all."""
-    names = [member.name for site in facts.sites for member in site.members]
-    first = [member.name for member in facts.sites[0].members]
-    loras = [
-        LoraConfig(r=4, lora_alpha=8, target_modules=names),
-        LoraConfig(r=16, lora_alpha=16, target_modules=[first[0], first[-1]]),
-        LoraConfig(r=7, lora_alpha=3, target_modules=names[::2]),
-    ]
-    return [
-        save_tiny_adapter(folder, tmp_path / f"adapter-{i}", lora, seed=i)
-        for i, lora in enumerate(loras)
-    ]
