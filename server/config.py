@@ -130,13 +130,17 @@ class SchedulingConfig:
     policy: str = "fair"
     ageing_s: float = 10.0
     target_step_ms: float | None = None
+    max_waiting: int = 2048
+    max_waiting_tokens: int = 8_388_608
+    max_tenant_waiting: int = 1024
+    max_tenant_waiting_tokens: int = 4_194_304
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"policy {self.policy!r} is not one of {', '.join(POLICIES)}")
-        for field in ("ageing_s", "target_step_ms"):
+        for field in self.__dataclass_fields__:
             value = getattr(self, field)
-            if value is not None and value <= 0:
+            if isinstance(value, int | float) and value <= 0:
                 raise ValueError(f"{field} {value} is not above 0")
 
 

@@ -147,6 +147,10 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fair")
 @option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
 @option("--target-step-ms", float, "Time that a step should take. [as long as it needs]")
+@option("--max-waiting", COUNT, "Sequences that may wait.", default=2048)
+@option("--max-waiting-tokens", COUNT, "Tokens that may wait.", default=8_388_608)
+@option("--max-tenant-waiting", COUNT, "Sequences of a tenant that may wait.", default=1024)
+@option("--max-tenant-waiting-tokens", COUNT, "Tokens of it that may wait.", default=4_194_304)
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
@@ -166,6 +170,10 @@ def serve(
     policy: str,
     ageing_s: float,
     target_step_ms: float | None,
+    max_waiting: int,
+    max_waiting_tokens: int,
+    max_tenant_waiting: int,
+    max_tenant_waiting_tokens: int,
     disk_bytes: int,
     no_graphs: bool,
     no_worker: bool,
@@ -187,7 +195,13 @@ def serve(
                 arena_bytes=arena_bytes,
                 graphs=not no_graphs,
                 scheduling=SchedulingConfig(
-                    policy=policy, ageing_s=ageing_s, target_step_ms=target_step_ms
+                    policy=policy,
+                    ageing_s=ageing_s,
+                    target_step_ms=target_step_ms,
+                    max_waiting=max_waiting,
+                    max_waiting_tokens=max_waiting_tokens,
+                    max_tenant_waiting=max_tenant_waiting,
+                    max_tenant_waiting_tokens=max_tenant_waiting_tokens,
                 ),
             ),
             front=FrontConfig(

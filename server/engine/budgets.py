@@ -71,7 +71,8 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
         raise StartFailed(
             f"kv_bytes {kv_bytes} hold {num_tokens} tokens, max_context {wanted} does not fit"
         )
-    target_ms = config.scheduling.target_step_ms
+    scheduling = config.scheduling
+    target_ms = scheduling.target_step_ms
     limits = Limits(
         max_sequences=config.max_sequences or defaults.max_sequences,
         max_batch_tokens=max_batch_tokens,
@@ -79,6 +80,10 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
         vocab_size=facts.vocab_size,
         min_batch_tokens=min(defaults.min_batch_tokens, max_batch_tokens),
         target_step_s=target_ms and target_ms / 1000,
+        max_waiting=scheduling.max_waiting,
+        max_waiting_tokens=scheduling.max_waiting_tokens,
+        max_tenant_waiting=scheduling.max_tenant_waiting,
+        max_tenant_waiting_tokens=scheduling.max_tenant_waiting_tokens,
     )
     logger.info(
         "context %d, %d sequences and %d tokens a step, KV %d MiB in %d blocks, arena %d MiB",

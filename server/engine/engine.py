@@ -33,7 +33,13 @@ from weft.server.channel import (
     Welcome,
 )
 from weft.server.config import EngineConfig
-from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid, ServerError
+from weft.server.errors import (
+    DeadlineExceeded,
+    PromptTooLong,
+    QueueFull,
+    RequestInvalid,
+    ServerError,
+)
 from weft.server.model.adapt import kernel_sites
 from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel
@@ -48,6 +54,7 @@ from .ledger import Ledger
 from .loader import Broken
 from .loads import Loads
 from .order import make_order
+from .pace import Pace
 from .places import Place
 from .plan import Plan
 from .price_probe import measure_prices
@@ -66,6 +73,7 @@ REFUSALS: dict[type[ServerError], str] = {
     RequestInvalid: "REQUEST_INVALID",
     PromptTooLong: "PROMPT_TOO_LONG",
     QueueFull: "QUEUE_FULL",
+    DeadlineExceeded: "DEADLINE_EXCEEDED",
 }
 
 
@@ -135,7 +143,7 @@ class Engine:
             self.blocks,
             self.residency,
             order=make_order(config.scheduling, Ledger(prices, self.residency)),
-            step_time=self._step_time,
+            pace=Pace(budgets.limits, self._step_time, block_tokens=budgets.block_tokens),
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
             dtype=facts.dtype,
@@ -321,7 +329,7 @@ class Engine:
             return
         try:
             sequence = self.scheduler.submit(peer, request, arrival=arrival, now=now)
-        except (RequestInvalid, QueueFull) as error:
+        except (RequestInvalid, QueueFull, DeadlineExceeded) as error:
             self._refuse(peer, request, error)
             return
         sequence.constraint = constraint
@@ -335,7 +343,7 @@ class Engine:
         for request, arrival, now, constraint in self._followers.pop((peer, stream), ()):
             self._enqueue(peer, request, arrival=arrival, now=now, constraint=constraint)
 
-    def _refuse(self, peer: bytes, request: Submit, error: RequestInvalid | QueueFull) -> None:
+    def _refuse(self, peer: bytes, request: Submit, error: ServerError) -> None:
         reason = REFUSALS[type(error)]
         self._tell(peer, Failed(request.stream, reason, str(error), error.metadata))
 

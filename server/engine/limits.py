@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from weft.server.channel import Submit
 from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, RequestInvalid
+
+
+class Queued(NamedTuple):
+    """Sequences and their tokens."""
+
+    sequences: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +30,13 @@ class Limits:
     vocab_size: int
     min_batch_tokens: int = 1
     target_step_s: float | None = None
-    max_waiting: int = 1024
-    max_waiting_tokens: int = 4_194_304
+    max_waiting: int = 2048
+    max_waiting_tokens: int = 8_388_608
+    max_tenant_waiting: int = 1024
+    max_tenant_waiting_tokens: int = 4_194_304
 
-    def check(self, request: Submit, waiting: Sequence[int]) -> None:
-        """Let a request pass that can be queued behind prompts of the lengths `waiting`.
+    def check(self, request: Submit, waiting: Queued, tenant_waiting: Queued) -> None:
+        """Let a request pass that can be queued behind what waits in all and of its tenant.
 
         Raises:
             RequestInvalid: It has no tokens, or one outside the vocabulary.
@@ -40,12 +50,11 @@ class Limits:
             found = f"{num} prompt tokens and max_tokens {request.max_tokens}"
             violation = FieldViolation("prompt", f"{found} exceed max_context {self.max_context}")
             raise PromptTooLong((violation,), max_context=self.max_context)
-        if len(waiting) >= self.max_waiting:
-            raise QueueFull(f"{len(waiting)} sequences wait, the queue holds no more")
-        if waiting and sum(waiting) + num > self.max_waiting_tokens:
-            raise QueueFull(
-                f"{sum(waiting)} tokens wait, {num} more exceed {self.max_waiting_tokens}"
-            )
+        tenant_limit = Queued(self.max_tenant_waiting, self.max_tenant_waiting_tokens)
+        _check_queue(num, tenant_waiting, tenant_limit, whose="of this tenant")
+        _check_queue(
+            num, waiting, Queued(self.max_waiting, self.max_waiting_tokens), whose="in all"
+        )
 
     def _violation_of(self, tokens: Sequence[int]) -> FieldViolation | None:
         if not tokens:
@@ -55,3 +64,13 @@ class Limits:
                 description = f"token {token} is outside the vocabulary of {self.vocab_size}"
                 return FieldViolation("prompt", description)
         return None
+
+
+def _check_queue(num_tokens: int, waiting: Queued, limit: Queued, *, whose: str) -> None:
+    """Raise QueueFull unless one more sequence fits; a prompt of any length may wait alone."""
+    if waiting.sequences >= limit.sequences:
+        raise QueueFull(f"{waiting.sequences} sequences {whose} wait, the queue holds no more")
+    if waiting.sequences and waiting.tokens + num_tokens > limit.tokens:
+        raise QueueFull(
+            f"{waiting.tokens} tokens {whose} wait, {num_tokens} more exceed {limit.tokens}"
+        )

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 
 from weft.server.channel import Submit
 
+from .intake import Intake
 from .kv_cache import BlockAllocator, block_key, root_key
 from .limits import Limits
 from .order import Order
+from .pace import Pace
 from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
-from .step_time import StepTime
 from .waiting import Candidates, Waiting
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
@@ -36,7 +37,7 @@ class Scheduler:
         residency: Residency,
         *,
         order: Order,
-        step_time: StepTime,
+        pace: Pace,
         block_tokens: int,
         base_digest: str,
         dtype: str,
@@ -46,8 +47,9 @@ class Scheduler:
         self.num_parks = 0
         self._order = order
         self._ledger = order.ledger
-        self._step_time = step_time
+        self._pace = pace
         self._waiting = Waiting(order)
+        self._intake = Intake(limits, self._waiting, pace)
         self._limits = limits
         self._blocks = blocks
         self._residency = residency
@@ -68,11 +70,14 @@ class Scheduler:
         Raises:
             RequestInvalid: It has no tokens, or one outside the vocabulary.
             PromptTooLong: It could never fit.
-            QueueFull: Too much waits already.
+            QueueFull: Too much waits already, of its tenant or in all.
+            DeadlineExceeded: Its first token is predicted to come too late.
         """
-        self._limits.check(request, [len(sequence.tokens) for sequence in self.waiting])
+        self._intake.check_request(request, self.running)
         root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
         sequence = Sequence(peer, request, arrival, root, now)
+        num_cached = len(self._find(sequence)) * self._block_tokens
+        self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
             since = self._order.age(sequence)[0]
             sequence.tier = self._residency.want(request.digest, peer, since=since)
@@ -93,7 +98,7 @@ class Scheduler:
     def plan(self, now: float) -> Plan:
         """Choose the next step's rows and hold blocks and slots for them."""
         self._resume(now)
-        draft = Draft(self._budget())
+        draft = Draft(self._pace.budget(self.running))
         prefills = []
         for sequence in list(self.running):
             if sequence.num_uncomputed > 1:
@@ -102,17 +107,6 @@ class Scheduler:
                 self._go_on(sequence, draft, now)
         self._fill(draft, prefills, now)
         return draft.plan()
-
-    def _budget(self) -> int:
-        """Most tokens of the next step; decodes are never cut, and a prompt always goes on."""
-        limits = self._limits
-        if limits.target_step_s is None:
-            return limits.max_batch_tokens
-        kv_tokens = sum(sequence.num_computed for sequence in self.running)
-        found = self._step_time.tokens_within(limits.target_step_s, kv_tokens=kv_tokens)
-        num_decodes = sum(sequence.num_uncomputed <= 1 for sequence in self.running)
-        least = max(limits.min_batch_tokens, num_decodes + self._block_tokens)
-        return min(max(found, least), limits.max_batch_tokens)
 
     def _resume(self, now: float) -> None:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""
@@ -232,8 +226,7 @@ class Scheduler:
         if sequence.state is State.PARKED:
             num = min(sequence.num_uncomputed, budget)
             return num if self._grow(sequence, num) else 0
-        last = len(sequence.tokens) - 1  # is always computed: its logits are wanted
-        found = self._blocks.find(self._keys(sequence, last // self._block_tokens))
+        found = self._find(sequence)
         self._blocks.hold(found)
         num_found = len(found) * self._block_tokens
         num = min(len(sequence.tokens) - num_found, budget)
@@ -246,7 +239,13 @@ class Scheduler:
         sequence.num_computed = num_found
         if sequence.admitted_at is None:
             sequence.num_cached = num_found
+            self._pace.admitted(num_tokens=len(sequence.tokens), num_cached=num_found)
         return num
+
+    def _find(self, sequence: Sequence) -> list[int]:
+        """Blocks that are computed; the last token never is: its logits are wanted."""
+        num_full = (len(sequence.tokens) - 1) // self._block_tokens
+        return self._blocks.find(self._keys(sequence, num_full))
 
     def advance(self, plan: Plan, drawn: list[int], *, now: float) -> list[Ended]:
         """Account for a step that ran; `drawn` has a token per chunk that draws, in order.

@@ -28,6 +28,7 @@ class StepTime:
         self._normal = np.zeros((3, 3))
         self._moment = np.zeros(3)
         self._fit = self._prior
+        self.num_observed = 0
 
     def observe(self, num_tokens: int, kv_tokens: int, seconds: float) -> None:
         """Learn from a step."""
@@ -36,6 +37,7 @@ class StepTime:
         self._normal = FADE * self._normal + np.outer(row, row)
         self._moment = FADE * self._moment + row * seconds
         self._fit = self._solve()
+        self.num_observed += 1
 
     def predict_s(self, num_tokens: int, kv_tokens: int) -> float:
         return float(_row(num_tokens, kv_tokens) @ self._fit)

@@ -4,8 +4,11 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 
+from .limits import Queued
 from .order import Key, Order
 from .sequence import Sequence
+
+NEED_PROMPT = (State.WAITING, State.PREEMPTED)
 
 Group = tuple[str, str | None]  # tenant and digest
 
@@ -17,19 +20,51 @@ class Waiting:
         self.by_arrival: list[Sequence] = []
         self._order = order
         self._groups: dict[Group, list[Sequence]] = {}
+        self._queued: dict[str, Queued] = {}
+
+    @property
+    def queued(self) -> Queued:
+        """What waits."""
+        return Queued(len(self.by_arrival), sum(part.tokens for part in self._queued.values()))
+
+    def queued_of(self, tenant: str) -> Queued:
+        """What waits of one tenant."""
+        return self._queued.get(tenant, Queued(0, 0))
+
+    def tokens_before(self, sequence: Sequence) -> int:
+        """Tokens of those that go before a newcomer for certain."""
+        age = self._order.age
+        others = self.by_arrival
+        if self._order.shares:
+            others = self._groups.get(_group(sequence), [])
+        return sum(
+            len(other.tokens)
+            for other in others
+            if other.state in NEED_PROMPT and age(other) < age(sequence)
+        )
 
     def add(self, sequence: Sequence) -> None:
+        self._count(sequence, 1)
         insort(self.by_arrival, sequence, key=_arrival)
         insort(self._groups.setdefault(_group(sequence), []), sequence, key=self._order.age)
         self._order.ledger.enter(sequence)
 
     def remove(self, sequence: Sequence) -> None:
+        self._count(sequence, -1)
         _take_out(self.by_arrival, sequence, _arrival)
         group = self._groups[_group(sequence)]
         _take_out(group, sequence, self._order.age)
         if not group:
             del self._groups[_group(sequence)]
         self._order.ledger.leave(sequence)
+
+    def _count(self, sequence: Sequence, sign: int) -> None:
+        before = self.queued_of(sequence.tenant)
+        after = Queued(before.sequences + sign, before.tokens + sign * len(sequence.tokens))
+        if after.sequences:
+            self._queued[sequence.tenant] = after
+        else:
+            del self._queued[sequence.tenant]
 
     def open_groups(self, now: float, is_open: Callable[[str], bool]) -> Iterator[list[Sequence]]:
         """Yield every group whose adapter is open; the others wait for theirs."""
@@ -44,6 +79,8 @@ class Waiting:
         """Assert that both views hold the same sequences, each in its order."""
         assert self.by_arrival == sorted(self.by_arrival, key=_arrival)
         assert self._order.ledger.num_waiting == len(self.by_arrival)
+        assert self.queued.tokens == sum(len(sequence.tokens) for sequence in self.by_arrival)
+        assert sum(part.sequences for part in self._queued.values()) == len(self.by_arrival)
         assert all(group for group in self._groups.values())
         for key, group in self._groups.items():
             assert all(_group(sequence) == key for sequence in group)

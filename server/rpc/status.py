@@ -21,7 +21,10 @@ MAX_FIELD_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Reason of the API, gRPC code, and after how many seconds a retry can help, if at all."""
+    """Reason of the API, gRPC code, and after how many seconds a retry can help, if at all.
+
+    An error whose metadata has a `retry_s` of its own knows better.
+    """
 
     reason: str
     code: grpc.StatusCode
@@ -136,7 +139,8 @@ def _further_details(error: Exception, text: str) -> Iterator[message.Message]:
             resource_name=_shortened(error.metadata.get("name", ""), MAX_FIELD_BYTES),
             description=text,
         )
-    if (retry_s := row_of(error).retry_s) is not None:
+    if (row_s := row_of(error).retry_s) is not None:
+        retry_s = getattr(error, "metadata", {}).get("retry_s", row_s)
         delay = duration_pb2.Duration(nanos=0, seconds=int(retry_s))
         yield error_details_pb2.RetryInfo(retry_delay=delay)
 

@@ -8,6 +8,7 @@ from weft.server.engine.kv_cache import BlockAllocator
 from weft.server.engine.ledger import Ledger
 from weft.server.engine.limits import Limits
 from weft.server.engine.order import Order, make_order
+from weft.server.engine.pace import Pace
 from weft.server.engine.places import Copy, Fetch, Open, Park
 from weft.server.engine.plan import Ended, Plan
 from weft.server.engine.prices import Prices
@@ -77,12 +78,13 @@ class Bench:
         self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
         self.ledger = Ledger(PRICES, self.residency)
         self.step_time = StepTime(PRICES)
+        self.pace = Pace(limits, self.step_time, block_tokens=BLOCK_TOKENS)
         self.scheduler = Scheduler(
             limits,
             self.blocks,
             self.residency,
             order=make_order(scheduling, self.ledger),
-            step_time=self.step_time,
+            pace=self.pace,
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",
             dtype="float32",

@@ -3,7 +3,7 @@
 import pytest
 
 from weft.server.channel import Sampling, Submit
-from weft.server.engine.limits import Limits
+from weft.server.engine.limits import Limits, Queued
 from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid
 
 LIMITS = Limits(
@@ -11,9 +11,12 @@ LIMITS = Limits(
     max_batch_tokens=16,
     max_context=64,
     vocab_size=100,
-    max_waiting=2,
-    max_waiting_tokens=20,
+    max_waiting=4,
+    max_waiting_tokens=40,
+    max_tenant_waiting=2,
+    max_tenant_waiting_tokens=20,
 )
+NOTHING = Queued(0, 0)
 
 
 def request(tokens: list[int], *, max_tokens: int = 4) -> Submit:
@@ -29,12 +32,12 @@ def request(tokens: list[int], *, max_tokens: int = 4) -> Submit:
 
 
 def test_sequence_that_fills_the_context_passes() -> None:
-    LIMITS.check(request([0, 99] * 30), [])
+    LIMITS.check(request([0, 99] * 30), NOTHING, NOTHING)
 
 
 def test_what_can_never_fit_is_refused() -> None:
     with pytest.raises(PromptTooLong, match="60 prompt tokens and max_tokens 5 exceed"):
-        LIMITS.check(request([1] * 60, max_tokens=5), [])
+        LIMITS.check(request([1] * 60, max_tokens=5), NOTHING, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -44,16 +47,26 @@ def test_what_can_never_fit_is_refused() -> None:
 )
 def test_prompt_outside_the_vocabulary_is_refused(tokens: list[int], message: str) -> None:
     with pytest.raises(RequestInvalid, match=message):
-        LIMITS.check(request(tokens), [])
+        LIMITS.check(request(tokens), NOTHING, NOTHING)
 
 
-def test_full_queue_fails_fast() -> None:
-    LIMITS.check(request([1] * 5), [15])
-    with pytest.raises(QueueFull, match="15 tokens wait, 6 more exceed 20"):
-        LIMITS.check(request([1] * 6), [15])
-    with pytest.raises(QueueFull, match="2 sequences wait"):
-        LIMITS.check(request([1]), [1, 1])
+@pytest.mark.parametrize(
+    ("waiting", "tenant_waiting", "message"),
+    [
+        (Queued(1, 15), Queued(1, 15), "15 tokens of this tenant wait, 6 more exceed 20"),
+        (Queued(2, 2), Queued(2, 2), "2 sequences of this tenant wait"),
+        (Queued(3, 35), Queued(1, 10), "35 tokens in all wait, 6 more exceed 40"),
+        (Queued(4, 4), Queued(0, 0), "4 sequences in all wait"),
+    ],
+)
+def test_full_queue_fails_fast(waiting: Queued, tenant_waiting: Queued, message: str) -> None:
+    with pytest.raises(QueueFull, match=message):
+        LIMITS.check(request([1] * 6), waiting, tenant_waiting)
+
+
+def test_what_just_fits_the_queue_passes() -> None:
+    LIMITS.check(request([1] * 5), Queued(3, 35), Queued(1, 15))
 
 
 def test_long_prompt_may_wait_alone() -> None:
-    LIMITS.check(request([1] * 30), [])
+    LIMITS.check(request([1] * 50), NOTHING, NOTHING)

@@ -129,6 +129,12 @@ def test_what_passes_by_itself_carries_a_retry_delay(error: Exception) -> None:
     assert retry.retry_delay.seconds > 0
 
 
+def test_an_error_that_knows_when_to_come_back_says_so() -> None:
+    retry = details(server.QueueFull("full", retry_s=17))["RetryInfo"]
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.seconds == 17
+
+
 def test_what_is_unforeseen_shows_its_id_and_not_its_text() -> None:
     status = status_of(KeyError("/secret/path"), error_id="e1")
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
