@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from .limits import Queued
 from .order import Key, Order
-from .sequence import Sequence
-
-NEED_PROMPT = (State.WAITING, State.PREEMPTED)
+from .sequence import Sequence, State
 
 Group = tuple[str, str | None]  # tenant and digest
+NEED_PROMPT = (State.WAITING, State.PREEMPTED)
 
 
 class Waiting:
