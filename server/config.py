@@ -125,11 +125,15 @@ class SchedulingConfig:
     Attributes:
         ageing_s: Waiting that counts as a class of priority.
         target_step_ms: Time that a step should take; None = as long as it needs.
+        window_ms: Time for which admissions gather; None = not at all.
+        window_tokens: Tokens that are enough; None = those of a step.
     """
 
     policy: str = "fair"
     ageing_s: float = 10.0
     target_step_ms: float | None = None
+    window_ms: float | None = None
+    window_tokens: int | None = None
     max_waiting: int = 2048
     max_waiting_tokens: int = 8_388_608
     max_tenant_waiting: int = 1024

@@ -147,6 +147,8 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fair")
 @option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
 @option("--target-step-ms", float, "Time that a step should take. [as long as it needs]")
+@option("--window-ms", float, "Time for which admissions gather. [not at all]")
+@option("--window-tokens", COUNT, "Tokens that end the window. [those of a step]")
 @option("--max-waiting", COUNT, "Sequences that may wait.", default=2048)
 @option("--max-waiting-tokens", COUNT, "Tokens that may wait.", default=8_388_608)
 @option("--max-tenant-waiting", COUNT, "Sequences of a tenant that may wait.", default=1024)
@@ -170,6 +172,8 @@ def serve(
     policy: str,
     ageing_s: float,
     target_step_ms: float | None,
+    window_ms: float | None,
+    window_tokens: int | None,
     max_waiting: int,
     max_waiting_tokens: int,
     max_tenant_waiting: int,
@@ -198,6 +202,8 @@ def serve(
                     policy=policy,
                     ageing_s=ageing_s,
                     target_step_ms=target_step_ms,
+                    window_ms=window_ms,
+                    window_tokens=window_tokens,
                     max_waiting=max_waiting,
                     max_waiting_tokens=max_waiting_tokens,
                     max_tenant_waiting=max_tenant_waiting,

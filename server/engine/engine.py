@@ -65,6 +65,7 @@ from .sampler import Drawn, draw
 from .scheduler import Scheduler
 from .sequence import Sequence, State
 from .step_time import StepTime
+from .window import make_window
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ class Engine:
             self.blocks,
             self.residency,
             order=make_order(config.scheduling, Ledger(prices, self.residency)),
+            window=make_window(config.scheduling, tokens=budgets.limits.max_batch_tokens),
             pace=Pace(budgets.limits, self._step_time, block_tokens=budgets.block_tokens),
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
@@ -375,6 +377,13 @@ class Engine:
     def is_loading(self) -> bool:
         """Whether threads beside the steps have something in hand."""
         return self._loads.is_busy or self._probing.is_busy or self._grammars.is_busy
+
+    def idle_s(self, longest_s: float) -> float:
+        """How long nothing needs to be done unless a message comes."""
+        opens_at = self.scheduler.opens_at
+        if opens_at is None:
+            return longest_s
+        return min(longest_s, max(0.0, opens_at - time.monotonic()))
 
     def wait(self, timeout_s: float) -> None:
         """Return when a load has made progress, or after `timeout_s`."""

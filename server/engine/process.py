@@ -73,7 +73,8 @@ def serve(engine: Engine, socket: EngineSocket, watchdog: Watchdog) -> None:
     busy = False
     while True:
         watchdog.beat()
-        for peer, message in socket.receive(timeout_s=0 if busy or engine.is_loading else IDLE_S):
+        timeout_s = 0.0 if busy or engine.is_loading else engine.idle_s(IDLE_S)
+        for peer, message in socket.receive(timeout_s=timeout_s):
             if isinstance(message, Hello):
                 fronts[peer] = None
             engine.receive(peer, message)

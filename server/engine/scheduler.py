@@ -22,6 +22,7 @@ from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
 from .waiting import Candidates, Waiting
+from .window import Window
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
@@ -38,16 +39,19 @@ class Scheduler:
         *,
         order: Order,
         pace: Pace,
+        window: Window | None,
         block_tokens: int,
         base_digest: str,
         dtype: str,
     ) -> None:
         self.running: list[Sequence] = []
         self.lacks_blocks = False
+        self.opens_at: float | None = None  # when those that gather may be admitted
         self.num_parks = 0
         self._order = order
         self._ledger = order.ledger
         self._pace = pace
+        self._window = window
         self._waiting = Waiting(order)
         self._intake = Intake(limits, self._waiting, pace)
         self._limits = limits
@@ -164,13 +168,29 @@ class Scheduler:
     def _fill(self, draft: Draft, prefills: list[Sequence], now: float) -> None:
         """Give what is left of the budget to prefills under way and to admissions, in order."""
         self.lacks_blocks = False
-        groups = self._waiting.open_groups(now, self._residency.is_open)
-        candidates = Candidates(self._order, groups if self._has_room(draft) else (), now=now)
+        candidates = Candidates(self._order, self._open_groups(draft, now), now=now)
         for prefill in sorted(prefills, key=lambda s: self._order.key(s, now)):
             self._admit(candidates, draft, now, before=prefill)
             self._go_on(prefill, draft, now)
         self._admit(candidates, draft, now)
         self._residency.yields_unused = self.lacks_blocks and bool(self._parked())
+
+    def _open_groups(self, draft: Draft, now: float) -> list[list[Sequence]]:
+        """Groups to admit from; none while there is no room, or while they gather."""
+        self.opens_at = None
+        if not self._has_room(draft):
+            return []
+        groups = list(self._waiting.open_groups(now, self._residency.is_open))
+        if self._window is None or not groups:
+            return groups
+        waiting = [sequence for group in groups for sequence in group]
+        ahead = sum(len(sequence.tokens) for sequence in waiting)
+        wait_s = self._pace.least_wait_s(ahead=ahead, own=0, running=self.running)
+        opens_at = self._window.opens_at(waiting, now=now, wait_s=wait_s)
+        if opens_at <= now:
+            return groups
+        self.opens_at = opens_at
+        return []
 
     def _admit(
         self, candidates: Candidates, draft: Draft, now: float, *, before: Sequence | None = None

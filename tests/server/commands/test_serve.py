@@ -49,6 +49,8 @@ def test_other_than_loopback_is_not_served_without_keys(refused: Refused, listen
         (["--policy", "sjf"], "sjf"),
         (["--ageing-s", "0"], "ageing_s 0.0 is not above 0"),
         (["--target-step-ms", "0"], "target_step_ms 0.0 is not above 0"),
+        (["--window-ms", "0"], "window_ms 0.0 is not above 0"),
+        (["--max-tenant-waiting", "0"], "--max-tenant-waiting"),
         (["--fast"], "--fast"),
     ],
     ids=" ".join,

@@ -16,6 +16,7 @@ from weft.server.engine.residency import Residency
 from weft.server.engine.scheduler import Scheduler
 from weft.server.engine.sequence import Sequence
 from weft.server.engine.step_time import StepTime
+from weft.server.engine.window import make_window
 
 FRONT = b"front"
 BLOCK_TOKENS = 4
@@ -38,6 +39,7 @@ def sequence(
     tenant: str = "",
     digest: str | None = None,
     tokens: Iterable[int] = (1, 2, 3),
+    deadline: float | None = None,
 ) -> Sequence:
     """Make a sequence that no scheduler knows."""
     request = Submit(
@@ -48,6 +50,7 @@ def sequence(
         max_tokens=4,
         stop_tokens=frozenset(),
         salt=tenant,
+        deadline=deadline,
         priority=priority,
     )
     return Sequence(FRONT, request, arrival, root=b"", submitted_at=submitted_at)
@@ -84,6 +87,7 @@ class Bench:
             self.blocks,
             self.residency,
             order=make_order(scheduling, self.ledger),
+            window=make_window(scheduling, tokens=limits.max_batch_tokens),
             pace=self.pace,
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",

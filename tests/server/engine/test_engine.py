@@ -110,6 +110,20 @@ def test_target_of_a_step_cuts_prompts_and_steps_teach_its_time(world: World) ->
         assert front.engine._step_time.predict_s(32, 32) != before_s
 
 
+def test_engine_that_gathers_sleeps_until_the_window_opens(world: World) -> None:
+    config = replace(CONFIG, scheduling=SchedulingConfig(window_ms=30.0))
+    with closing(Front(world, config)) as front:
+        assert front.engine.idle_s(5.0) == 5.0
+        stream = front.submit(prompt(5), max_tokens=1)
+        began = time.monotonic()
+        assert not front.step()
+        assert 0 < front.engine.idle_s(5.0) <= 0.03
+        while not front.answers[stream].is_over:
+            front.step()
+        assert time.monotonic() - began > 0.025
+        assert front.engine.idle_s(5.0) == 5.0
+
+
 def test_seeded_draws_do_not_depend_on_the_batch(world: World, front: Front) -> None:
     sampling = Sampling(temperature=1.0, top_k=50, top_p=0.95, seed=11)
     alone = front.submit(prompt(9), model="r8 on all", sampling=sampling, max_tokens=12)

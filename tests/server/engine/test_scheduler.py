@@ -192,6 +192,48 @@ def test_a_target_that_cannot_be_met_cuts_no_decode_and_stops_no_prompt(num_deco
     bench.finish()
 
 
+GATHERING = SchedulingConfig(policy="fcfs", window_ms=3000, window_tokens=12)
+
+
+def test_admissions_gather_beside_decodes_until_the_window_has_passed() -> None:
+    bench = Bench(scheduling=GATHERING)
+    bench.submit(prompt(12), max_tokens=30)
+    assert rows(bench.step()) == [(1, 0, 12)]
+    bench.submit(prompt(3, first=100))
+    bench.submit(prompt(3, first=200))
+    submitted_at = bench.now
+    for at in (12, 13):
+        assert rows(bench.step()) == [(1, at, at + 1)]
+        assert bench.scheduler.opens_at == submitted_at + 3
+    assert rows(bench.step()) == [(1, 14, 15), (2, 0, 3), (3, 0, 3)]
+    assert bench.scheduler.opens_at is None
+
+
+def test_enough_tokens_open_the_window() -> None:
+    bench = Bench(scheduling=GATHERING)
+    bench.submit(prompt(11))
+    assert rows(bench.step()) == []
+    bench.submit([700])
+    assert rows(bench.step()) == [(1, 0, 11), (2, 0, 1)]
+
+
+def test_a_deadline_opens_the_window() -> None:
+    bench = Bench(scheduling=GATHERING)
+    bench.submit(prompt(3), deadline=bench.now + 2)
+    assert rows(bench.step()) == []
+    assert bench.scheduler.opens_at == 2
+    assert rows(bench.step()) == [(1, 0, 3)]
+
+
+def test_who_waits_for_an_adapter_opens_no_window() -> None:
+    bench = Bench(scheduling=GATHERING)
+    bench.submit(prompt(12), digest="sha256:a")
+    bench.submit([700])
+    assert rows(bench.plan()) == []
+    bench.load()
+    assert rows(bench.plan()) == [(1, 0, 12), (2, 0, 1)]
+
+
 def test_waiting_adapter_holds_nobody_up() -> None:
     bench = Bench()
     bench.submit(prompt(2), digest="sha256:a")
