@@ -225,7 +225,11 @@ class LoadSample(Struct, frozen=True, gc=False):
 
 
 class Stats(Struct, frozen=True, tag=True):
-    """The engine's figures: gauges as they are, samples and counts since the last message."""
+    """The engine's figures: gauges as they are, samples and counts since the last message.
+
+    Attributes:
+        lookups: Requests by the tier where their adapter lay: arena, host, disk or store.
+    """
 
     running: int
     waiting_budget: int
@@ -236,12 +240,15 @@ class Stats(Struct, frozen=True, tag=True):
     used_blocks: int
     arena_used_bytes: int
     arena_total_bytes: int
+    host_used_bytes: int
+    host_total_bytes: int
+    host_adapters: int
     resident: list[str]
     steps: list[StepSample] = []
     loads: list[LoadSample] = []
-    lookup_hits: int = 0
-    lookup_misses: int = 0
+    lookups: dict[str, int] = {}
     evictions: int = 0
+    host_evictions: int = 0
     parks: int = 0
 
 

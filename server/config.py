@@ -9,6 +9,7 @@ from pathlib import Path
 
 MIB = 1024**2
 GIB = 1024**3
+DEFAULT_HOST_BYTES = {"cpu": GIB, "cuda": 16 * GIB}
 DEFAULT_ARENA_BYTES = {"cpu": 512 * MIB, "cuda": 8 * GIB}
 DTYPES = ("float32", "float16", "bfloat16")
 MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
@@ -158,6 +159,7 @@ class EngineConfig:
     max_rank: int = 256
     kv_bytes: int | None = None
     arena_bytes: int | None = None
+    host_bytes: int | None = None
     graphs: bool = True
     scheduling: SchedulingConfig = SchedulingConfig()
 
@@ -170,6 +172,10 @@ class EngineConfig:
     def arena_bytes_on(self, device: str) -> int:
         """The arena's budget on a kind of device."""
         return self.arena_bytes or DEFAULT_ARENA_BYTES[device]
+
+    def host_bytes_on(self, device: str) -> int:
+        """The host tier's budget on a kind of device."""
+        return self.host_bytes or DEFAULT_HOST_BYTES[device]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ The engine counts nothing itself: it sends `Stats`, which a front records here. 
 reach from 1 ms to 60 s.
 """
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from .channel import Stats
@@ -50,6 +52,7 @@ LOOKUPS = Counter("weft_adapter_lookups", "Adapters asked for, by tier", ("tier"
 EVICTIONS = Counter("weft_adapter_evictions", "Adapters dropped from a tier", ("tier",))
 PARKS = Counter("weft_parks", "Sequences whose adapter's turn ended while they ran")
 TIER_BYTES = _gauge("tier_bytes", "Bytes of a tier", ("tier", "kind"))
+TIER_ADAPTERS = _gauge("tier_adapters", "Adapters in a tier", ("tier",))
 
 JOBS = Counter("weft_jobs_ended", "Jobs that a worker ended", ("state",))
 JOB_STEP_TIME = _histogram("job_step_seconds", "Optimizer steps of jobs")
@@ -67,13 +70,27 @@ def record(stats: Stats) -> None:
     KV_BLOCKS.labels("used").set(stats.used_blocks)
     TIER_BYTES.labels("gpu", "used").set(stats.arena_used_bytes)
     TIER_BYTES.labels("gpu", "total").set(stats.arena_total_bytes)
+    TIER_BYTES.labels("host", "used").set(stats.host_used_bytes)
+    TIER_BYTES.labels("host", "total").set(stats.host_total_bytes)
+    TIER_ADAPTERS.labels("gpu").set(len(stats.resident))
+    TIER_ADAPTERS.labels("host").set(stats.host_adapters)
     for step in stats.steps:
         STEP_TIME.labels(step.kind).observe(step.seconds)
         STEP_TOKENS.labels(step.kind).observe(step.tokens)
         DISTINCT_ADAPTERS.observe(step.distinct_adapters)
     for load in stats.loads:
         LOAD_TIME.labels(load.origin, "gpu").observe(load.seconds)
-    LOOKUPS.labels("gpu", "hit").inc(stats.lookup_hits)
-    LOOKUPS.labels("gpu", "miss").inc(stats.lookup_misses)
+    _record_lookups(stats.lookups)
     EVICTIONS.labels("gpu").inc(stats.evictions)
+    EVICTIONS.labels("host").inc(stats.host_evictions)
     PARKS.inc(stats.parks)
+
+
+def _record_lookups(lookups: Mapping[str, int]) -> None:
+    """Count a hit where an adapter lay, and a miss in every tier before."""
+    missed = sum(lookups.values())
+    for place, tier in (("arena", "gpu"), ("host", "host"), ("disk", "disk")):
+        found = lookups.get(place, 0)
+        missed -= found
+        LOOKUPS.labels(tier, "hit").inc(found)
+        LOOKUPS.labels(tier, "miss").inc(missed)

@@ -144,6 +144,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--max-batch-tokens", COUNT, "Tokens of a step. [512; 8192 on CUDA]")
 @option("--kv-bytes", COUNT, "KV cache. [1 GiB; what is left of 0.9 of memory on CUDA]")
 @option("--arena-bytes", COUNT, "Adapters on the device. [512 MiB; 8 GiB on CUDA]")
+@option("--host-bytes", COUNT, "Adapters in host memory. [1 GiB; 16 GiB on CUDA]")
 @option("--policy", click.Choice(POLICIES), "Whom to serve first.", default="fair")
 @option("--ageing-s", float, "Waiting that counts as a class of priority.", default=10.0)
 @option("--target-step-ms", float, "Time that a step should take. [as long as it needs]")
@@ -169,6 +170,7 @@ def serve(
     max_batch_tokens: int | None,
     kv_bytes: int | None,
     arena_bytes: int | None,
+    host_bytes: int | None,
     policy: str,
     ageing_s: float,
     target_step_ms: float | None,
@@ -197,6 +199,7 @@ def serve(
                 max_rank=common.max_rank,
                 kv_bytes=kv_bytes,
                 arena_bytes=arena_bytes,
+                host_bytes=host_bytes,
                 graphs=not no_graphs,
                 scheduling=SchedulingConfig(
                     policy=policy,

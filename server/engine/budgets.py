@@ -47,6 +47,7 @@ class Budgets:
     num_blocks: int
     block_tokens: int
     arena_elements: int
+    host_elements: int
     num_slots: int
     max_rank: int
 
@@ -61,6 +62,7 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
     defaults = defaults_of(model.device)
     max_batch_tokens = config.max_batch_tokens or defaults.max_batch_tokens
     arena_bytes = config.arena_bytes_on(model.device.type)
+    host_bytes = config.host_bytes_on(model.device.type)
     kv_bytes = config.kv_bytes or _default_kv_bytes(
         model, max_batch_tokens, arena_bytes, graph_bytes=GRAPH_BYTES if config.graphs else 0
     )
@@ -86,19 +88,22 @@ def make_budgets(config: EngineConfig, model: LoadedModel) -> Budgets:
         max_tenant_waiting_tokens=scheduling.max_tenant_waiting_tokens,
     )
     logger.info(
-        "context %d, %d sequences and %d tokens a step, KV %d MiB in %d blocks, arena %d MiB",
+        "context %d, %d sequences and %d tokens a step, KV %d MiB in %d blocks, arena %d MiB, "
+        "host %d MiB",
         limits.max_context,
         limits.max_sequences,
         limits.max_batch_tokens,
         kv_bytes // MIB,
         num_blocks,
         arena_bytes // MIB,
+        host_bytes // MIB,
     )
     return Budgets(
         limits=limits,
         num_blocks=num_blocks,
         block_tokens=BLOCK_TOKENS,
         arena_elements=arena_bytes // model.dtype.itemsize,
+        host_elements=host_bytes // model.dtype.itemsize,
         num_slots=NUM_SLOTS,
         max_rank=config.max_rank,
     )

@@ -134,6 +134,7 @@ class Engine:
         self.blocks = BlockAllocator(budgets.num_blocks)
         self.residency = Residency(
             budgets.arena_elements,
+            host_elements=budgets.host_elements,
             num_slots=budgets.num_slots,
             element_bytes=model.dtype.itemsize,
         )
@@ -338,7 +339,7 @@ class Engine:
         self._sequences[peer, request.stream] = sequence
         self._checked = False
         if sequence.tier:
-            self._figures.count_lookup(hit=sequence.tier == "arena")
+            self._figures.count_lookup(sequence.tier)
 
     def _release(self, peer: bytes, stream: int) -> None:
         """Queue whoever waited for the first token of a stream."""

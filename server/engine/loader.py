@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from weft.adapters.errors import BaseNotServed, ContentCorrupt
 from weft.adapters.image import Image, read_image
@@ -20,10 +19,9 @@ from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
 from .places import Close, Copy, Open
+from .staging import Staging
 
 logger = logging.getLogger(__name__)
-
-PIECE_BYTES = 8 * 1024**2  # small enough for a step's own copy to get in between
 
 
 def stay_single() -> None:
@@ -44,12 +42,13 @@ class Opened(NamedTuple):
 
 
 class Copied(NamedTuple):
-    """The bytes lie in the arena; `seconds` counts from the Open."""
+    """The bytes lie in the arena; `origin` is the tier where they were `seconds` before."""
 
     digest: str
     slot: int
     at: int
     image: Image
+    origin: str
     seconds: float
 
 
@@ -71,13 +70,22 @@ Done = Opened | Copied | Missing | Broken
 
 
 class Loader:
-    """Opens and copies images one after another."""
+    """Opens and copies images one after another, and keeps them until they are closed.
 
-    def __init__(self, facts: BaseFacts, arena: Arena) -> None:
+    On a CPU what is kept is the mapping of the file: its bytes lie in the page cache, once.
+    """
+
+    def __init__(self, facts: BaseFacts, arena: Arena, *, host_elements: int) -> None:
+        """Start the thread.
+
+        Raises:
+            StartFailed: The host cannot pin as much, on CUDA.
+        """
         self._facts = facts
         self._arena = arena
-        self._stage = _Stage(arena.data) if arena.data.is_cuda else None
-        self._images: dict[str, tuple[Image, float]] = {}
+        self._staging = Staging(host_elements, arena.data) if arena.data.is_cuda else None
+        self._images: dict[str, Image] = {}
+        self._read_s: dict[str, float] = {}
         self._commands: queue.SimpleQueue[Open | Copy | Close | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._arrived = threading.Event()
@@ -115,7 +123,7 @@ class Loader:
         stay_single()
         while (command := self._commands.get()) is not None:
             if isinstance(command, Close):
-                self._images.pop(command.digest, None)
+                self._close(command.digest)
                 continue
             self._done.put(self._obey(command))
             self._arrived.set()
@@ -139,35 +147,26 @@ class Loader:
         image = read_image(Path(command.path), self._facts)
         if image.digest != command.digest:
             raise ContentCorrupt(f"the image of {command.digest} is one of {image.digest}")
-        self._images[command.digest] = image, started
+        self._images[command.digest] = image
+        self._read_s[command.digest] = time.monotonic() - started
         return Opened(command.digest, image.num_elements)
 
+    def _close(self, digest: str) -> None:
+        self._images.pop(digest, None)
+        self._read_s.pop(digest, None)
+        if self._staging is not None:
+            self._staging.drop(digest)
+
     def _copy(self, command: Copy) -> Copied:
-        image, started = self._images.pop(command.digest)
-        target = self._arena.data[command.at : command.at + image.num_elements]
-        if self._stage is None:
+        started = time.monotonic()
+        digest, slot, at = command
+        image = self._images[digest]
+        target = self._arena.data[at : at + image.num_elements]
+        if self._staging is None:
             target.copy_(image.data)
         else:
-            self._stage.copy(target, image.data)
-        seconds = time.monotonic() - started
-        return Copied(command.digest, command.slot, command.at, image, seconds)
-
-
-class _Stage:
-    """Pinned memory and a stream of its own, through which pieces go to the device."""
-
-    def __init__(self, arena: Tensor) -> None:
-        self._stream = torch.cuda.Stream(arena.device)  # type: ignore[no-untyped-call]
-        size = PIECE_BYTES // arena.element_size()
-        self._pinned = torch.empty(size, dtype=arena.dtype, pin_memory=True)
-
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        """Return when all bytes are on the device."""
-        with torch.cuda.stream(self._stream):
-            size = len(self._pinned)
-            pieces = zip(torch.split(source, size), torch.split(target, size), strict=True)
-            for piece, place in pieces:
-                staged = self._pinned[: len(piece)]
-                staged.copy_(piece)
-                place.copy_(staged, non_blocking=True)
-                self._stream.synchronize()
+            image = self._images[digest] = self._staging.hold(image)
+            self._staging.copy(target, image.data)
+        origin = "disk" if digest in self._read_s else "host"
+        seconds = self._read_s.pop(digest, 0.0) + time.monotonic() - started
+        return Copied(digest, slot, at, image, origin, seconds)

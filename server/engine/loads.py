@@ -24,21 +24,21 @@ class Loads:
         *,
         ask: Callable[[bytes, str], None],
         park: Callable[[str, float], None],
-        loaded: Callable[[float], None],
+        loaded: Callable[[str, float], None],
     ) -> None:
         """Start the loader.
 
         Args:
             ask: Asks a front for the image of a digest.
             park: Has the running sequences of a digest wait.
-            loaded: Told the seconds of every load.
+            loaded: Told the tier and the seconds of every load.
         """
         self._arena = arena
         self._residency = residency
         self._ask = ask
         self._park = park
         self._loaded = loaded
-        self._loader = Loader(facts, arena)
+        self._loader = Loader(facts, arena, host_elements=residency.host.num_elements)
 
     @property
     def is_busy(self) -> bool:
@@ -105,5 +105,5 @@ class Loads:
         except ValueError as error:
             return Broken(done.digest, "ADAPTER_LOAD_FAILED", str(error))
         self._residency.copied(done.digest)
-        self._loaded(done.seconds)
+        self._loaded(done.origin, done.seconds)
         return None

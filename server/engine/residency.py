@@ -6,6 +6,8 @@ Every digest is in one place; what has to be done for it comes out of `take_comm
               a Fetch     an Open    waits for   a Copy     has a slot
               to a front  on disk    room
 
+An image that was read stays in the host tier, whatever its place, as long as the tier has room.
+
 Room is made by giving up adapters that no sequence runs on or waits for, least recently used
 first. Where that is not enough, adapters take turns, in the order in which they began to wait: a
 resident one keeps its place for `turn_s` from its first pin, then what runs on it is parked. So
@@ -15,6 +17,7 @@ whoever waits has run after as many turns as the adapters that are in use would 
 from collections.abc import Iterator
 from math import inf
 
+from .host_tier import HostTier
 from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Park, Place
 from .runs import Runs, Window
 
@@ -27,15 +30,23 @@ class Residency:
     """The arena's elements and the offset table's rows, and who has them.
 
     Attributes:
+        host: The images that stay in host memory.
         turn_s: Time for which an adapter that others wait for is sure of its place.
         yields_unused: Whether a turn that nobody could begin is over: true while all blocks are
             held by parked sequences, whose adapters have to come back first.
     """
 
     def __init__(
-        self, num_elements: int, *, num_slots: int, element_bytes: int, turn_s: float = TURN_S
+        self,
+        num_elements: int,
+        *,
+        host_elements: int,
+        num_slots: int,
+        element_bytes: int,
+        turn_s: float = TURN_S,
     ) -> None:
         self.num_elements = num_elements
+        self.host = HostTier(host_elements)
         self.num_evictions = 0
         self.yields_unused = False
         self.turn_s = turn_s
@@ -91,8 +102,11 @@ class Residency:
         self._settled_until = -inf
         if adapter.place is Place.RESIDENT:
             return "arena"
+        if adapter in self.host:
+            self._bring(adapter)
+            return "host"
         if adapter.path is not None:
-            self._open(adapter)
+            self._bring(adapter)
             return "disk"
         self._fetch(adapter, peer)
         return "store"
@@ -103,7 +117,7 @@ class Residency:
         adapter.waiting -= 1
         self._settled_until = -inf
         if adapter.place is Place.READABLE and not adapter.waiting:
-            self._close(adapter)
+            self._set_down(adapter)
 
     def acquire(self, digest: str, *, now: float) -> int | None:
         """Turn a waiting sequence into a pin and answer the slot; None while it has to wait."""
@@ -137,17 +151,17 @@ class Residency:
             adapter.fronts.clear()
             adapter.place = Place.ABSENT
             if adapter.waiting:
-                self._open(adapter)
+                self._bring(adapter)
 
     def opened(self, digest: str, size: int) -> None:
         """The loader has opened the image, of `size` elements."""
         adapter = self._adapters[digest]
         adapter.size = size
-        adapter.place = Place.READABLE
-        self._readable[digest] = None
-        self._settled_until = -inf
+        self.host.put(adapter)
+        self._make_readable(adapter)
         if not adapter.waiting:
-            self._close(adapter)
+            self._set_down(adapter)
+        self._trim_host()
 
     def copied(self, digest: str) -> None:
         """Bytes and row are in place: from now on a step may name the slot."""
@@ -158,6 +172,7 @@ class Residency:
         self._settled_until = -inf
         self._clock += 1
         adapter.last_use = self._clock
+        self._trim_host()
 
     def fail(self, digest: str) -> None:
         """The adapter could not be brought; whoever asks next starts from the store."""
@@ -168,10 +183,10 @@ class Residency:
             self._copying.remove(digest)
             self._free(adapter)
         if adapter.place is Place.READABLE:
-            self._close(adapter)
+            self._set_down(adapter)
         adapter.place = Place.ABSENT
-        adapter.path = None
         adapter.fronts.clear()
+        self._forget_image(adapter)
 
     def refetch(self, digest: str, peer: bytes) -> None:
         """Ask the front of a waiting sequence again, after a failure."""
@@ -182,7 +197,13 @@ class Residency:
         adapter = self._adapters[digest]
         if adapter.is_idle:
             self._evict(adapter)
-            adapter.path = None
+            self._forget_image(adapter)
+
+    def _forget_image(self, adapter: Adapter) -> None:
+        adapter.path = None
+        if adapter in self.host:
+            self.host.remove(adapter)
+            self._commands.append(Close(adapter.digest))
 
     def place(self, now: float) -> None:
         """Start the copies that there is room for, in the order in which adapters began to wait.
@@ -260,7 +281,7 @@ class Residency:
         adapter.place = Place.ABSENT
         self.num_evictions += 1
         if adapter.waiting:
-            self._open(adapter)
+            self._bring(adapter)
 
     def _free(self, adapter: Adapter) -> None:
         assert adapter.slot is not None
@@ -276,21 +297,37 @@ class Residency:
             adapter.fronts.add(peer)
             self._commands.append(Fetch(peer, adapter.digest))
 
-    def _open(self, adapter: Adapter) -> None:
-        assert adapter.path is not None
-        if adapter.place is Place.ABSENT:
+    def _bring(self, adapter: Adapter) -> None:
+        """Have the image ready in host memory."""
+        if adapter.place is not Place.ABSENT:
+            return
+        if adapter in self.host:
+            self._make_readable(adapter)
+        else:
+            assert adapter.path is not None
             adapter.place = Place.READING
             self._commands.append(Open(adapter.digest, adapter.path))
 
-    def _close(self, adapter: Adapter) -> None:
+    def _make_readable(self, adapter: Adapter) -> None:
+        adapter.place = Place.READABLE
+        self._readable[adapter.digest] = None
+        self._settled_until = -inf
+
+    def _set_down(self, adapter: Adapter) -> None:
+        """Let an image wait for room no longer."""
         adapter.place = Place.ABSENT
         del self._readable[adapter.digest]
-        self._commands.append(Close(adapter.digest))
+        self._trim_host()
+
+    def _trim_host(self) -> None:
+        for adapter in self.host.trim(lambda adapter: adapter.last_use):
+            self._commands.append(Close(adapter.digest))
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""
         placed = {d: a for d, a in self._adapters.items() if a.slot is not None}
         self._runs.check_integrity(set(placed))
+        self.host.check_integrity()
         slots = [*self._slots, *(a.slot for a in placed.values())]
         assert sorted(s for s in slots if s is not None) == list(range(self._num_slots))
         assert self._readable.keys() == set(self._in(Place.READABLE))
@@ -300,6 +337,7 @@ class Residency:
             assert adapter.waiting >= 0
             assert adapter.pins == 0 or adapter.place is Place.RESIDENT
             assert not adapter.fronts or adapter.place is Place.FETCHING
+            assert adapter in self.host or adapter.place not in (Place.READABLE, Place.COPYING)
 
     def _in(self, place: Place) -> Iterator[str]:
         return (digest for digest, adapter in self._adapters.items() if adapter.place is place)

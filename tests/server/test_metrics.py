@@ -33,6 +33,7 @@ NAMES = {
     "weft_adapter_evictions": ("tier",),
     "weft_parks": (),
     "weft_tier_bytes": ("tier", "kind"),
+    "weft_tier_adapters": ("tier",),
     "weft_jobs_ended": ("state",),
     "weft_job_step_seconds": (),
     "weft_job_tokens": ("tenant", "kind"),
@@ -47,12 +48,15 @@ STATS = Stats(
     used_blocks=9,
     arena_used_bytes=10,
     arena_total_bytes=11,
-    resident=[],
+    host_used_bytes=12,
+    host_total_bytes=13,
+    host_adapters=14,
+    resident=["sha256:a", "sha256:b"],
     steps=[StepSample("decode", 0.25, 12, 2), StepSample("mixed", 0.5, 40, 3)],
     loads=[LoadSample("disk", 0.125)],
-    lookup_hits=13,
-    lookup_misses=14,
+    lookups={"arena": 13, "host": 5, "disk": 2, "store": 7},
     evictions=15,
+    host_evictions=17,
     parks=16,
 )
 
@@ -83,8 +87,10 @@ def test_gauges_of_the_engine_are_as_it_says() -> None:
         assert sample("waiting_sequences", why=why) == expected
     for state, expected in (("free", 7), ("cached", 8), ("used", 9)):
         assert sample("kv_blocks", state=state) == expected
-    for kind, expected in (("used", 10), ("total", 11)):
-        assert sample("tier_bytes", tier="gpu", kind=kind) == expected
+    for tier, used, total, num in (("gpu", 10, 11, 2), ("host", 12, 13, 14)):
+        assert sample("tier_bytes", tier=tier, kind="used") == used
+        assert sample("tier_bytes", tier=tier, kind="total") == total
+        assert sample("tier_adapters", tier=tier) == num
 
 
 def test_samples_and_counts_of_the_engine_add_up() -> None:
@@ -94,13 +100,17 @@ def test_samples_and_counts_of_the_engine_add_up() -> None:
             sample("step_tokens_sum", kind="mixed"),
             sample("batch_distinct_adapters_sum"),
             sample("adapter_load_seconds_sum", **{"from": "disk", "to": "gpu"}),
-            sample("adapter_lookups_total", tier="gpu", result="hit"),
-            sample("adapter_lookups_total", tier="gpu", result="miss"),
+            *(
+                sample("adapter_lookups_total", tier=tier, result=result)
+                for tier in ("gpu", "host", "disk")
+                for result in ("hit", "miss")
+            ),
             sample("adapter_evictions_total", tier="gpu"),
+            sample("adapter_evictions_total", tier="host"),
             sample("parks_total"),
         ]
 
     before = figures()
     metrics.record(STATS)
     added = [after - was for after, was in zip(figures(), before, strict=True)]
-    assert added == [0.25, 40, 5, 0.125, 13, 14, 15, 16]
+    assert added == [0.25, 40, 5, 0.125, 13, 14, 5, 9, 2, 7, 15, 17, 16]

@@ -59,7 +59,9 @@ def sequence(
 def order_of(policy: str = "fcfs", *, ageing_s: float = 10.0) -> Order:
     """The order of a policy, with a ledger that knows no adapter."""
     config = SchedulingConfig(policy=policy, ageing_s=ageing_s)
-    return make_order(config, Ledger(PRICES, Residency(1, num_slots=1, element_bytes=32)))
+    return make_order(
+        config, Ledger(PRICES, Residency(1, host_elements=0, num_slots=1, element_bytes=32))
+    )
 
 
 class Bench:
@@ -78,7 +80,12 @@ class Bench:
         scheduling: SchedulingConfig = FCFS,
     ) -> None:
         self.blocks = BlockAllocator(num_blocks)
-        self.residency = Residency(arena_images * IMAGE_SIZE, num_slots=8, element_bytes=32)
+        self.residency = Residency(
+            arena_images * IMAGE_SIZE,
+            host_elements=2 * IMAGE_SIZE,
+            num_slots=8,
+            element_bytes=32,
+        )
         self.ledger = Ledger(PRICES, self.residency)
         self.step_time = StepTime(PRICES)
         self.pace = Pace(limits, self.step_time, block_tokens=BLOCK_TOKENS)

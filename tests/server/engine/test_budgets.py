@@ -29,9 +29,11 @@ def test_configuration_goes_before_the_defaults(world: World) -> None:
         max_rank=16,
         kv_bytes=20 * BLOCK_BYTES,
         arena_bytes=4096,
+        host_bytes=8192,
     )
     budgets = make_budgets(config, world.model)
-    assert (budgets.num_blocks, budgets.arena_elements, budgets.max_rank) == (20, 1024, 16)
+    assert (budgets.num_blocks, budgets.max_rank) == (20, 16)
+    assert (budgets.arena_elements, budgets.host_elements) == (1024, 2048)
     limits = budgets.limits
     assert (limits.max_context, limits.max_sequences, limits.max_batch_tokens) == (128, 3, 7)
 

@@ -400,7 +400,7 @@ def test_adapter_above_this_servers_rank_is_refused(world: World) -> None:
 
 
 def test_evicted_adapter_comes_back_from_the_disk(world: World) -> None:
-    config = EngineConfig(kv_bytes=KV_BYTES, arena_bytes=largest_image(world))
+    config = EngineConfig(kv_bytes=KV_BYTES, arena_bytes=largest_image(world), host_bytes=1)
     tiers = []
     with closing(Front(world, config)) as front:
         for model in ("r8 on all", "r8 on all", "r64 on o", "r8 on all"):
@@ -460,10 +460,27 @@ def test_stats_add_up(world: World, front: Front) -> None:
     assert (stats.running, stats.used_blocks) == (0, 0)
     assert stats.cached_blocks == 1
     assert stats.resident == [world.digests["r8 on all"]]
-    assert (stats.lookup_hits, stats.lookup_misses, len(stats.loads)) == (1, 1, 1)
+    assert (stats.lookups, len(stats.loads)) == ({"store": 1, "arena": 1}, 1)
     assert [step.kind for step in stats.steps] == ["prefill", "decode", "decode"] * 2
     assert [step.tokens for step in stats.steps] == [20, 1, 1, 4, 1, 1]
     assert front.engine.stats().steps == []
+
+
+def test_reload_from_the_host_is_told_apart(world: World) -> None:
+    config = EngineConfig(kv_bytes=KV_BYTES, arena_bytes=largest_image(world))
+    tiers = []
+    with closing(Front(world, config)) as front:
+        for model in ("r8 on all", "r64 on o", "r8 on all"):
+            stream = front.submit(prompt(5), model=model, max_tokens=1)
+            front.finish()
+            finished = front.answers[stream].finished
+            assert finished is not None
+            tiers.append(finished.tier)
+        stats = front.engine.stats()
+    assert tiers == ["store", "store", "host"]
+    assert [load.origin for load in stats.loads] == ["disk", "disk", "host"]
+    assert (stats.host_adapters, stats.host_total_bytes) == (2, 1024**3)
+    assert 0 < stats.host_used_bytes <= 2 * largest_image(world)
 
 
 def test_hello_is_answered_with_what_the_engine_serves(world: World, front: Front) -> None:

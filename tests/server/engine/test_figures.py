@@ -39,13 +39,15 @@ def test_samples_and_counts_are_told_once() -> None:
         plan = bench.plan()
         figures.count_step(plan, kind=plan.kind, seconds=0.5)
         bench.run(plan)
-    figures.count_lookup(hit=True)
-    figures.count_lookup(hit=False)
-    figures.count_load(0.25)
+    for tier in ("arena", "disk", "arena"):
+        figures.count_lookup(tier)
+    figures.count_load("host", 0.25)
     stats = figures.take(bench.scheduler, bench.blocks, bench.residency)
     assert [(s.kind, s.tokens, s.distinct_adapters) for s in stats.steps] == [("prefill", 3, 1)] * 2
-    assert (stats.lookup_hits, stats.lookup_misses, stats.evictions) == (1, 1, 1)
-    assert [load.seconds for load in stats.loads] == [0.25]
+    assert (stats.lookups, stats.evictions) == ({"arena": 2, "disk": 1}, 1)
+    assert (stats.host_used_bytes, stats.host_total_bytes) == (2 * 32 * IMAGE_SIZE,) * 2
+    assert (stats.host_adapters, stats.host_evictions) == (2, 0)
+    assert [(load.origin, load.seconds) for load in stats.loads] == [("host", 0.25)]
     assert stats.resident == ["sha256:b"]
     stats = figures.take(bench.scheduler, bench.blocks, bench.residency)
-    assert (stats.steps, stats.loads, stats.evictions, stats.lookup_hits) == ([], [], 0, 0)
+    assert (stats.steps, stats.loads, stats.evictions, stats.lookups) == ([], [], 0, {})

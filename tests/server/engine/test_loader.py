@@ -31,7 +31,7 @@ def arena(world: World) -> Arena:
 
 @pytest.fixture
 def loader(world: World, arena: Arena) -> Iterator[Loader]:
-    with closing(Loader(world.facts, arena)) as loader:
+    with closing(Loader(world.facts, arena, host_elements=0)) as loader:
         yield loader
 
 
@@ -60,6 +60,20 @@ def test_image_is_copied_to_its_run_and_nowhere_else(
     assert arena.data[:96].isnan().all()
     assert arena.data[96 + image.num_elements :].isnan().all()
     assert (arena.table.rank == 0).all()
+
+
+def test_image_is_copied_again_from_the_host_until_it_is_closed(
+    world: World, arena: Arena, loader: Loader, tmp_path: Path
+) -> None:
+    digest = world.digests[MODEL]
+    path = tmp_path / "image"
+    path.write_bytes(world.images[digest].read_bytes())
+    do(loader, Open(digest, str(path)))
+    path.unlink()
+    copies = [do(loader, Copy(digest, slot, at=0)) for slot in (1, 2)]
+    assert [copy.origin for copy in copies if isinstance(copy, Copied)] == ["disk", "host"]
+    loader.put(Close(digest))
+    assert isinstance(do(loader, Open(digest, str(path))), Missing)
 
 
 def test_closed_image_can_be_opened_again(world: World, loader: Loader) -> None:
@@ -101,7 +115,7 @@ def test_image_of_another_digest_is_corrupt(world: World, loader: Loader) -> Non
 def test_image_of_another_layout_is_refused(world: World, arena: Arena) -> None:
     digest = world.digests[MODEL]
     others = replace(world.facts, dtype="bfloat16")
-    with closing(Loader(others, arena)) as loader:
+    with closing(Loader(others, arena, host_elements=0)) as loader:
         done = do(loader, Open(digest, str(world.images[digest])))
     assert isinstance(done, Broken)
     assert done.reason == "BASE_NOT_SERVED"
@@ -134,7 +148,7 @@ def test_large_copy_starts_no_threads_beside_those_of_the_steps(
     try:
         (arena.data + 1).sum()  # this thread's own workers
         tasks = set(Path("/proc/self/task").iterdir())
-        with closing(Loader(world.facts, arena)) as loader:
+        with closing(Loader(world.facts, arena, host_elements=0)) as loader:
             opened = do(loader, Open(large.digest, str(tmp_path / "image")))
             assert isinstance(opened, Opened)
             assert opened.size > 1 << 16, "too little for several threads"

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from weft.server.engine.places import Clear, Copy, Fetch, Open, Park, Place
+from weft.server.engine.places import Clear, Close, Copy, Fetch, Open, Park, Place
 from weft.server.engine.residency import TURN_S, Residency
 
 FRONT = b"front"
@@ -16,8 +16,13 @@ SIZES = {"a": 4, "b": 8, "c": 5, "d": 16, "e": 1, "f": 2, "g": 16}
 EQUAL = {f"equal {i}": 4 for i in range(40)}
 
 
-def arena(num_elements: int, *, num_slots: int = 8) -> Residency:
-    return Residency(num_elements, num_slots=num_slots, element_bytes=ELEMENT_BYTES)
+def arena(num_elements: int, *, host_elements: int = 0, num_slots: int = 8) -> Residency:
+    return Residency(
+        num_elements,
+        host_elements=host_elements,
+        num_slots=num_slots,
+        element_bytes=ELEMENT_BYTES,
+    )
 
 
 def park(residency: Residency, digest: str, running: list[str], *, now: float) -> None:
@@ -62,7 +67,7 @@ class ResidencyLaws(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.residency = arena(24, num_slots=3)
+        self.residency = arena(24, host_elements=20, num_slots=3)
         self.waiting: list[str] = []
         self.running: list[str] = []
         self.pending: list[Fetch | Open | Copy] = []
@@ -190,6 +195,33 @@ def test_evicted_adapter_comes_back_from_the_disk() -> None:
     assert obey(residency) == ["b"]
 
 
+def test_evicted_adapter_comes_back_from_the_host_without_being_read_again() -> None:
+    residency = arena(8, host_elements=12)
+    run(residency, "b")
+    residency.release("b")
+    run(residency, "a")
+    residency.release("a")
+    assert residency.want("b", FRONT, since=0.0) == "host"
+    residency.place(0.0)
+    assert [type(command) for command in residency.take_commands()] == [Clear, Copy]
+    residency.copied("b")
+    assert residency.acquire("b", now=0.0) is not None
+    residency.check_integrity()
+
+
+def test_host_keeps_what_fits_and_tells_the_loader_what_does_not() -> None:
+    residency = arena(24, host_elements=12)
+    for digest in ("a", "b", "c"):
+        run(residency, digest)
+        residency.release(digest)
+    assert residency.take_commands() == []
+    assert residency.host.num_evictions == 2
+    residency.forget("c")
+    assert residency.take_commands() == [Clear(2), Close("c")]
+    assert residency.host.used_elements == 0
+    assert residency.want("c", FRONT, since=0.0) == "store"
+
+
 def test_each_front_is_asked_once() -> None:
     residency = arena(8)
     for peer in (b"one", b"one", b"two"):
@@ -262,7 +294,7 @@ def test_adapter_that_was_idle_gets_a_whole_turn() -> None:
 def test_all_run_within_as_many_turns_as_their_bytes_fill_arenas(
     num_adapters: int, num_places: int
 ) -> None:
-    residency = Residency(4 * num_places, num_slots=64, element_bytes=ELEMENT_BYTES)
+    residency = arena(4 * num_places, num_slots=64)
     names = list(EQUAL)[:num_adapters]
     for name in names:
         residency.want(name, FRONT, since=0.0)
