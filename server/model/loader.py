@@ -1,6 +1,8 @@
 """Load a base model: its weights, the four gates, the swaps."""
 
 import logging
+import math
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -20,7 +22,6 @@ from .adapt import (
     merge_swap,
     pack_swap,
     remove_sites,
-    unpack_head,
 )
 from .attention import PagedAttention, choose_path
 from .batch import ModelBatch
@@ -35,8 +36,9 @@ from .load_probe import (
     run_packed,
     run_stock,
 )
-from .lora_linear import PackedHead, SiteLinear, SiteStep
+from .lora_linear import SiteLinear, SiteStep
 from .recorder import record_layers
+from .row_swaps import glu_swap, norm_swap
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class LoadedModel:
         self._model = model
         self._attention = attention
         self._step = step
+        self._made: list[Swap] = []
         self._kernel_sites = kernel_sites(facts)
         model.set_attn_implementation(attention.name)
 
@@ -113,10 +116,14 @@ class LoadedModel:
         arena.add_lora(delta_TN, x_TK, segments, site)
         return delta_TN
 
+    def keep(self, swap: Swap) -> None:
+        """Remember a swap that has been made, for `restore`."""
+        self._made.append(swap)
+
     def restore(self) -> PreTrainedModel:
         """Undo every swap and give the stock model back; this object must not run again."""
-        if isinstance(self._model.get_output_embeddings(), PackedHead):
-            unpack_head(self._model)
+        for swap in reversed(self._made):
+            swap.undo()
         remove_sites(self._model, self.facts, self.sites)
         self._model.set_attn_implementation("eager")
         return self._model
@@ -172,12 +179,14 @@ def adapt_model(
     attention = PagedAttention(layers, choose_path(layers, model.dtype, model.device))
     loaded = LoadedModel(model, facts, attention, sites, step)
     _check_rows(loaded, prompts[0])
-    merge, pack = merge_swap(sites), pack_swap(model, sites)
-    merged = apply_swap(merge, loaded, prompts[0])
-    loaded.swaps = (
-        merged,
-        apply_swap(pack, loaded, prompts[0]) if not merged.undone else pack.skip(),
-    )
+    # proven before anything is merged; a CPU has no kernels that gain here
+    rows = [norm_swap(model), glu_swap(model)] if loaded.device.type == "cuda" else []
+    merged = apply_swap(merge_swap(sites), loaded, prompts[0])
+    pack = pack_swap(model, sites)
+    packed = pack.skip() if merged.undone else apply_swap(pack, loaded, prompts[0])
+    loaded.swaps = (merged, packed, *(apply_swap(swap, loaded, prompts[0]) for swap in rows))
+    for report in loaded.swaps:
+        log.info("swap %s: %d made, %d skipped, %d undone", *astuple(report))
     logits = run_packed(loaded.forward_base, prompts, layers, model.dtype)
     check_logits(logits, stock, model.dtype)
     return loaded
@@ -185,14 +194,19 @@ def adapt_model(
 
 @torch.inference_mode()
 def apply_swap(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
-    """Make a swap; undo it when the logits of one step say that it matters."""
+    """Make a swap; undo it when the logits of one step say that it matters, or it cannot run."""
     if not swap.count:
         return swap.skip()
     before = loaded.forward_base(*_whole_step(loaded, tokens_T))
     swap.make()
-    after = loaded.forward_base(*_whole_step(loaded, tokens_T))
-    error, limit = logits_error([after], [before]), MAX_ERROR[loaded.dtype]
-    if error <= limit:
+    try:
+        after = loaded.forward_base(*_whole_step(loaded, tokens_T))
+        error = logits_error([after], [before])
+    except ValueError as err:  # an op does not take what the model hands it
+        log.warning("%s: %s", swap.kind, err)
+        error = math.inf
+    if error <= MAX_ERROR[loaded.dtype]:
+        loaded.keep(swap)
         return SwapReport(swap.kind, made=swap.count, skipped=swap.skipped, undone=0)
     swap.undo()
     log.warning("%s changes the logits by %.2g of their size: undone", swap.kind, error)

@@ -66,7 +66,7 @@ class SiteLinear:
     def take(self, place: int, x: Tensor) -> Tensor:
         """The output of the member at `place` for `x`, `[…, K]`."""
         if x is not self._input or self._slices[place] is None:
-            self._slices = self._run(x)
+            self._slices = self._split(self.whole(x))
             self._input = x
         taken = self._slices[place]
         assert taken is not None
@@ -75,11 +75,15 @@ class SiteLinear:
             self.drop()
         return taken
 
+    def whole(self, x: Tensor) -> Tensor:
+        """The outputs of all members side by side, `[…, N]`, for who wants no slices."""
+        return self._run(x).view(*x.shape[:-1], -1)
+
     def drop(self) -> None:
         """Let go of a step's tensors, taken or not."""
         self._input, self._slices = None, []
 
-    def _run(self, x: Tensor) -> list[Tensor | None]:
+    def _run(self, x: Tensor) -> Tensor:
         x_TK = x.reshape(-1, self._site.in_features)
         y_TN = self._product(x_TK)
         step = self._step
@@ -88,7 +92,9 @@ class SiteLinear:
         if step.arena is not None and step.segments is not None:
             assert step.segments.num_rows == len(x_TK)
             step.arena.add_lora(y_TN, x_TK, step.segments, self._site)
-        y = y_TN.view(*x.shape[:-1], -1)
+        return y_TN
+
+    def _split(self, y: Tensor) -> list[Tensor | None]:
         if len(self._widths) == 1:
             return [y]
         pieces = torch.split(y, self._widths, dim=-1)
@@ -106,11 +112,11 @@ class Tap(nn.Module):
     def __init__(self, site: SiteLinear, place: int) -> None:
         super().__init__()
         self.linear = site.linears[place]
-        self._site = site
-        self._place = place
+        self.site = site
+        self.place = place
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._site.take(self._place, x)
+        return self.site.take(self.place, x)
 
     @property
     def weight(self) -> Tensor:
