@@ -144,7 +144,7 @@ def check_deltas(engine: Engine, model: LoadedModel, digests: Sequence[str | Non
 
 def _slot_of(engine: Engine, digest: str) -> int:
     """The row of an adapter that stays where it is, since nothing runs meanwhile."""
-    engine.residency.want(digest, PEER, since=0.0)
+    engine.residency.want(digest, PEER, now=0.0)
     slot = engine.residency.acquire(digest, now=0.0)
     assert slot is not None
     engine.residency.release(digest)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from .worth import Arrivals
+
 
 class Place(Enum):
     ABSENT = "absent"
@@ -69,7 +71,8 @@ class Adapter:
         pins: Sequences that run on it.
         since: When it began to wait; a higher class counts as a longer wait.
         turn_ends: When another may take its place; None before its first pin.
-        last_use: Order of the last release.
+        last_use: When it was last pinned, None if never.
+        arrivals: Of sequences, of late.
     """
 
     digest: str
@@ -82,7 +85,8 @@ class Adapter:
     pins: int = 0
     since: float = 0.0
     turn_ends: float | None = None
-    last_use: int = 0
+    last_use: float | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def is_idle(self) -> bool:

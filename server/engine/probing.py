@@ -85,7 +85,7 @@ class Probing:
             allow_no_effect=request.allow_no_effect,
         )
         self._residency.ready(request.digest, request.image)
-        self._residency.want(request.digest, peer, since=time.monotonic())
+        self._residency.want(request.digest, peer, now=time.monotonic())
         self._pending.append(Pending(peer, request, adapter))
 
     def step(self) -> bool:

@@ -8,10 +8,11 @@ Every digest is in one place; what has to be done for it comes out of `take_comm
 
 An image that was read stays in the host tier, whatever its place, as long as the tier has room.
 
-Room is made by giving up adapters that no sequence runs on or waits for, least recently used
-first. Where that is not enough, adapters take turns, in the order in which they began to wait: a
-resident one keeps its place for `turn_s` from its first pin, then what runs on it is parked. So
-whoever waits has run after as many turns as the adapters that are in use would fill arenas.
+Room is made by giving up adapters that no sequence runs on or waits for, those first that are
+worth least: arrivals of late, times the seconds to bring it back, per element; so in the host tier.
+Where that is not enough, adapters take turns, in the order in which they began to wait: a resident
+one keeps its place for `turn_s` from its first pin, then what runs on it is parked. So whoever
+waits has run after as many turns as the adapters that are in use would fill arenas.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from math import inf
 from .host_tier import HostTier
 from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Park, Place
 from .runs import Runs, Window
+from .worth import LoadCosts
 
 ALIGNMENT_BYTES = 128
 TURN_S = 0.2
@@ -31,6 +33,7 @@ class Residency:
 
     Attributes:
         host: The images that stay in host memory.
+        costs: What loads take.
         turn_s: Time for which an adapter that others wait for is sure of its place.
         yields_unused: Whether a turn that nobody could begin is over: true while all blocks are
             held by parked sequences, whose adapters have to come back first.
@@ -47,6 +50,7 @@ class Residency:
     ) -> None:
         self.num_elements = num_elements
         self.host = HostTier(host_elements)
+        self.costs = LoadCosts()
         self.num_evictions = 0
         self.yields_unused = False
         self.turn_s = turn_s
@@ -58,7 +62,7 @@ class Residency:
         self._copying: set[str] = set()
         self._settled_until = -inf
         self._commands: list[Command] = []
-        self._clock = 0
+        self._now = -inf
 
     @property
     def used_elements(self) -> int:
@@ -92,9 +96,15 @@ class Residency:
         """Sequences that run on the adapter."""
         return self._adapters[digest].pins
 
-    def want(self, digest: str, peer: bytes, *, since: float) -> str:
-        """Count a sequence that waits since then; answer the tier that its adapter comes from."""
+    def want(self, digest: str, peer: bytes, *, now: float, since: float | None = None) -> str:
+        """Count a sequence that begins to wait; answer the tier that its adapter comes from.
+
+        `since` is when it counts as having begun, if not now.
+        """
+        self._now = now
+        since = now if since is None else since
         adapter = self._adapters.setdefault(digest, Adapter(digest))
+        adapter.arrivals.add(now)
         if adapter.is_idle and not self._readable:
             adapter.turn_ends = None
         adapter.since = min(adapter.since, since) if adapter.waiting else since
@@ -129,6 +139,7 @@ class Residency:
         if adapter.turn_ends is None:
             adapter.turn_ends = now + self.turn_s
             self._settled_until = -inf
+        adapter.last_use = now
         return adapter.slot
 
     def is_open(self, digest: str) -> bool:
@@ -140,8 +151,14 @@ class Residency:
         adapter = self._adapters[digest]
         adapter.pins -= 1
         self._settled_until = -inf
-        self._clock += 1
-        adapter.last_use = self._clock
+
+    def set_aside(self, digest: str, *, now: float) -> None:
+        """Turn a pin into a waiting sequence."""
+        adapter = self._adapters[digest]
+        adapter.pins -= 1
+        adapter.since = min(adapter.since, now) if adapter.waiting else now
+        adapter.waiting += 1
+        self._settled_until = -inf
 
     def ready(self, digest: str, path: str) -> None:
         """The image lies on the local disk."""
@@ -170,8 +187,6 @@ class Residency:
         self._copying.remove(digest)
         self.yields_unused = False
         self._settled_until = -inf
-        self._clock += 1
-        adapter.last_use = self._clock
         self._trim_host()
 
     def fail(self, digest: str) -> None:
@@ -210,6 +225,7 @@ class Residency:
 
         Whoever has to wait for the end of a turn keeps that window from all behind him.
         """
+        self._now = now
         if now < self._settled_until and not self.yields_unused:
             return
         self._settled_until = inf
@@ -231,15 +247,24 @@ class Residency:
                 room = self._idle_elements()
 
     def _cheapest(self, size: int, kept: Window | None) -> Window | None:
-        """Choose the window whose turns end first; among idle ones the longest unused."""
+        """Choose the window whose turns end first; among idle ones that which is missed least."""
         windows = (w for w in self._runs.windows(size) if w.owners or self._slots)
         usable = (w for w in windows if kept is None or not w.overlaps(kept))
         return min(usable, key=self._cost, default=None)
 
-    def _cost(self, window: Window) -> tuple[float, int, int]:
+    def _cost(self, window: Window) -> tuple[float, int, float]:
         owners = [self._adapters[owner] for owner in window.owners]
-        last_use = max((a.last_use for a in owners), default=-1)
-        return self._ends(window), sum(a.pins for a in owners), last_use
+        return self._ends(window), sum(a.pins for a in owners), self._loss(owners)
+
+    def _loss(self, owners: list[Adapter]) -> float:
+        """Seconds of loads to come per element, by the arrivals of late."""
+        if not owners:
+            return 0.0
+        loss = sum(a.arrivals.until(self._now) * self._reload_s(a) for a in owners)
+        return loss / sum(a.size for a in owners)
+
+    def _reload_s(self, adapter: Adapter) -> float:
+        return self.costs.seconds("host" if adapter in self.host else "disk", adapter.size)
 
     def _ends(self, window: Window) -> float:
         return max((self._turn_end(self._adapters[owner]) for owner in window.owners), default=-inf)
@@ -320,8 +345,12 @@ class Residency:
         self._trim_host()
 
     def _trim_host(self) -> None:
-        for adapter in self.host.trim(lambda adapter: adapter.last_use):
+        for adapter in self.host.trim(self._host_worth):
             self._commands.append(Close(adapter.digest))
+
+    def _host_worth(self, adapter: Adapter) -> float:
+        reload_s = self.costs.seconds("disk", adapter.size)
+        return adapter.arrivals.until(self._now) * reload_s / adapter.size
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""

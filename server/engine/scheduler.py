@@ -84,7 +84,7 @@ class Scheduler:
         self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
             since = self._order.age(sequence)[0]
-            sequence.tier = self._residency.want(request.digest, peer, since=since)
+            sequence.tier = self._residency.want(request.digest, peer, now=now, since=since)
             if sequence.tier != "arena":
                 self._ledger.order_load(sequence)
         if request.deadline is not None:
@@ -162,7 +162,7 @@ class Scheduler:
         """Move a running sequence back to those that wait."""
         self._stop(sequence)
         if sequence.digest is not None:
-            self._residency.want(sequence.digest, sequence.peer, since=now)
+            self._residency.set_aside(sequence.digest, now=now)
         self._waiting.add(sequence)
 
     def _fill(self, draft: Draft, prefills: list[Sequence], now: float) -> None:
@@ -311,6 +311,8 @@ class Scheduler:
         """Take a sequence out, whatever it is doing, with its blocks and its slot."""
         if sequence.state is State.RUNNING:
             self._stop(sequence)
+            if sequence.digest is not None:
+                self._residency.release(sequence.digest)
         else:
             self._waiting.remove(sequence)
             if sequence.digest is not None:
@@ -331,12 +333,10 @@ class Scheduler:
         sequence.blocks = []
 
     def _stop(self, sequence: Sequence) -> None:
-        """Take a sequence out of the running ones, with its slot; its blocks stay."""
+        """Take a sequence out of the running ones; its blocks stay."""
         self._ledger.serve(sequence, sequence.num_computed)
         self.running.remove(sequence)
-        if sequence.digest is not None:
-            self._residency.release(sequence.digest)
-            sequence.slot = None
+        sequence.slot = None
 
     def waiting_for(self, digest: str) -> list[Sequence]:
         return [sequence for sequence in self.waiting if sequence.digest == digest]

@@ -6,12 +6,12 @@ from weft.server.engine.host_tier import HostTier
 from weft.server.engine.places import Adapter, Place
 
 
-def image(digest: str, size: int, *, place: Place = Place.ABSENT, last_use: int = 0) -> Adapter:
+def image(digest: str, size: int, *, place: Place = Place.ABSENT, last_use: float = 0.0) -> Adapter:
     return Adapter(digest, place=place, size=size, last_use=last_use)
 
 
 def trim(tier: HostTier) -> list[str]:
-    gone = [adapter.digest for adapter in tier.trim(lambda adapter: adapter.last_use)]
+    gone = [adapter.digest for adapter in tier.trim(lambda adapter: adapter.last_use or 0.0)]
     tier.check_integrity()
     return gone
 

@@ -10,13 +10,13 @@ from .plans import FRONT, PRICES, sequence
 def make_ledger(*, image_size: int = 8) -> Ledger:
     """A ledger beside a residency where adapter `a` lies in the arena."""
     residency = Residency(64, host_elements=64, num_slots=4, element_bytes=32)
-    residency.want("a", FRONT, since=0.0)
+    residency.want("a", FRONT, now=0.0)
     residency.ready("a", "/cache/a")
     residency.opened("a", image_size)
     residency.place(0.0)
     residency.copied("a")
     residency.acquire("a", now=0.0)
-    residency.want("a", FRONT, since=0.0)
+    residency.want("a", FRONT, now=0.0)
     return Ledger(PRICES, residency)
 
 

@@ -85,7 +85,7 @@ def make(world: World) -> Iterator[Make]:
 
 def test_front_is_asked_and_its_answer_loaded(world: World, make: Make) -> None:
     loading, digest = make(), world.digests[MODEL]
-    loading.residency.want(digest, FRONT, since=0.0)
+    loading.residency.want(digest, FRONT, now=0.0)
     assert loading.run() == []
     assert loading.asked == [(FRONT, digest)]
     loading.residency.ready(digest, str(world.images[digest]))
@@ -103,7 +103,7 @@ def test_row_of_an_evicted_adapter_is_cleared(world: World, make: Make) -> None:
     for model in (MODEL, "r4 on q v"):
         digest = world.digests[model]
         loading.residency.ready(digest, str(world.images[digest]))
-        loading.residency.want(digest, FRONT, since=0.0)
+        loading.residency.want(digest, FRONT, now=0.0)
         loading.run()
     slot = loading.residency.acquire(world.digests[MODEL], now=0.0)
     assert slot is not None
@@ -124,7 +124,7 @@ def test_adapter_that_this_arena_cannot_take_fails(
 ) -> None:
     loading, digest = make(num_elements=num_elements, max_rank=max_rank), world.digests[MODEL]
     loading.residency.ready(digest, str(world.images[digest]))
-    loading.residency.want(digest, FRONT, since=0.0)
+    loading.residency.want(digest, FRONT, now=0.0)
     [failure] = loading.run()
     assert isinstance(failure, Broken)
     assert message in failure.message
@@ -135,7 +135,7 @@ def test_adapter_that_this_arena_cannot_take_fails(
 def test_file_that_is_gone_is_told_apart(world: World, make: Make, tmp_path: Path) -> None:
     loading, digest = make(), world.digests[MODEL]
     loading.residency.ready(digest, str(tmp_path / "gone"))
-    loading.residency.want(digest, FRONT, since=0.0)
+    loading.residency.want(digest, FRONT, now=0.0)
     assert loading.run() == [Missing(digest)]
     loading.residency.refetch(digest, FRONT)
     loading.run()
