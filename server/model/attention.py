@@ -11,6 +11,7 @@ from transformers import AttentionInterface
 from .attention_kernels import KernelAttention
 from .batch import ModelBatch
 from .kv_cache import AttentionLayer, KVCache
+from .rotation import Rotary, run_under
 
 if TYPE_CHECKING:
     from .attention_cpu import CpuAttention
@@ -20,11 +21,16 @@ AttentionPath: TypeAlias = "CpuAttention | KernelAttention"
 
 
 class PagedAttention:
-    """The attention of one loaded model: owns the layer records and the step that is running."""
+    """The attention of one loaded model: owns the layer records and the step that is running.
+
+    Attributes:
+        rotary: Rotates, and writes keys and values, in place of the modelling code; None = not.
+    """
 
     def __init__(self, layers: tuple[AttentionLayer, ...], path: AttentionPath) -> None:
         self.layers = layers
         self.name = register(self.attend)
+        self.rotary: Rotary | None = None
         self._path = path
         self._place = {layer.index: place for place, layer in enumerate(layers)}
         self._cache: KVCache | None = None
@@ -34,11 +40,15 @@ class PagedAttention:
         """Start a step: every layer that is called until `end` works on this batch."""
         self._batch, self._cache = batch, cache
         self._path.begin(batch)
+        run_under(self.rotary)
 
     def end(self) -> None:
         """Let go of the step's tensors."""
         self._batch = self._cache = None
         self._path.end()
+        run_under(None)
+        if self.rotary is not None:
+            self.rotary.end()
 
     def attend(
         self,
@@ -61,8 +71,12 @@ class PagedAttention:
         place = self._place[layer_index(module)]
         k_PZGD, v_PZGD = self._cache.k[place], self._cache.v[place]
         index_T = self._batch.cache_index_T
-        k_PZGD.flatten(0, 1).index_copy_(0, index_T, k_1GTD[0].transpose(0, 1))
-        v_PZGD.flatten(0, 1).index_copy_(0, index_T, v_1GTD[0].transpose(0, 1))
+        written = self.rotary is not None and self.rotary.write(
+            q_1HTD, k_1GTD, v_1GTD, index_T, k_PZGD, v_PZGD
+        )
+        if not written:
+            k_PZGD.flatten(0, 1).index_copy_(0, index_T, k_1GTD[0].transpose(0, 1))
+            v_PZGD.flatten(0, 1).index_copy_(0, index_T, v_1GTD[0].transpose(0, 1))
         q_THD = q_1HTD[0].transpose(0, 1)
         out_THD = self._path.attend(q_THD, k_PZGD, v_PZGD, self.layers[place], s_aux)
         return out_THD[None], None
