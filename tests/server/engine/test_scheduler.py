@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.server.channel import Priority
-from weft.server.config import SchedulingConfig
+from weft.server.config import POLICIES, SchedulingConfig
 from weft.server.engine.plan import Plan
 from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
@@ -190,6 +190,35 @@ def test_a_target_that_cannot_be_met_cuts_no_decode_and_stops_no_prompt(num_deco
     bench.submit(prompt(40), max_tokens=1)
     assert bench.step().num_tokens == num_decodes + BLOCK_TOKENS
     bench.finish()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("tenant", ["flood", "quiet"])
+@pytest.mark.parametrize(
+    ("hot", "cold", "arena_images"),
+    [([None], None, 1), (["sha256:a"], "sha256:b", 2), (["sha256:a", "sha256:b"], "sha256:c", 1)],
+    ids=["base", "resident", "one of three fits"],
+)
+def test_nobody_starves_while_a_flood_of_a_higher_class_goes_on(
+    policy: str, tenant: str, hot: list[str | None], cold: str | None, arena_images: int
+) -> None:
+    bench = Bench(
+        replace(LIMITS, max_sequences=2),
+        arena_images=arena_images,
+        scheduling=SchedulingConfig(policy=policy, ageing_s=5.0),
+    )
+    low = None
+    for step in range(200):
+        while len(bench.scheduler.waiting) < 6:
+            number = bench.arrivals
+            tokens, digest = prompt(5, first=number % 900), hot[number % len(hot)]
+            bench.submit(tokens, digest=digest, salt="flood", priority=Priority.HIGH)
+        if step == 5:
+            low = bench.submit([1], digest=cold, salt=tenant, priority=Priority.LOW)
+        bench.step()
+        if low in bench.tokens:
+            return
+    raise AssertionError(f"{len(bench.tokens)} others ended, and the low one has not")
 
 
 GATHERING = SchedulingConfig(policy="fcfs", window_ms=3000, window_tokens=12)

@@ -1,0 +1,245 @@
+"""Scheduler, residency and KV cache under random events: their books, and what they promise."""
+
+from collections import deque
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from weft.server.channel import Priority
+from weft.server.config import POLICIES, SchedulingConfig
+from weft.server.engine.places import Clear, Close, Command, Copy, Fetch, Open, Park, Place
+from weft.server.engine.plan import Chunk, Plan
+from weft.server.engine.sequence import Sequence, State
+from weft.server.errors import DeadlineExceeded, QueueFull
+
+from .plans import BLOCK_TOKENS, IMAGE_SIZE, LIMITS, VOCABULARY, Bench
+
+Content = tuple[str, str | None, tuple[int, ...]]  # tenant, digest, tokens up to this one
+
+
+class Memory:
+    """What the blocks hold: every token's keys and values depend on all before it."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[int, int], Content] = {}
+
+    def run(self, chunk: Chunk) -> None:
+        """Write what the chunk computes, and check all that it reads."""
+        sequence = chunk.sequence
+        for position in range(chunk.start, chunk.stop):
+            self._at[self._place(sequence, position)] = self._content(sequence, position)
+        for position in range(chunk.stop):
+            found = self._at[self._place(sequence, position)]
+            assert found == self._content(sequence, position)
+
+    def _place(self, sequence: Sequence, position: int) -> tuple[int, int]:
+        return sequence.blocks[position // BLOCK_TOKENS], position % BLOCK_TOKENS
+
+    def _content(self, sequence: Sequence, position: int) -> Content:
+        return sequence.tenant, sequence.digest, tuple(sequence.tokens[: position + 1])
+
+
+class Events(RuleBasedStateMachine):
+    """Requests, aborts, loads that end in any order or fail, steps, and time that passes."""
+
+    policy: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        scheduling = SchedulingConfig(policy=self.policy, ageing_s=5.0)
+        self.bench = Bench(LIMITS, num_blocks=20, arena_images=2, scheduling=scheduling)
+        self.memory = Memory()
+        self.fetches: list[Fetch] = []
+        self.loads: deque[Open | Copy] = deque()
+        self.open: set[int] = set()
+        self.slots: dict[int, str] = {}
+
+    # Events
+
+    @rule(
+        tenant=st.sampled_from("xy"),
+        digest=st.sampled_from([None, "a", "b", "c", "d"]),
+        priority=st.sampled_from(Priority),
+        length=st.integers(1, 30),
+        start=st.integers(0, 1),
+        max_tokens=st.integers(1, 20),
+        left_s=st.sampled_from([None, None, 3.0, 30.0]),
+    )
+    def submit(
+        self,
+        tenant: str,
+        digest: str | None,
+        priority: Priority,
+        length: int,
+        start: int,
+        max_tokens: int,
+        left_s: float | None,
+    ) -> None:
+        try:
+            stream = self.bench.submit(
+                list(range(start, start + length)),
+                digest=digest,
+                max_tokens=max_tokens,
+                salt=tenant,
+                priority=priority,
+                deadline=None if left_s is None else self.bench.now + left_s,
+            )
+        except (QueueFull, DeadlineExceeded):
+            return
+        self.open.add(stream)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        self.end(data.draw(st.sampled_from(self.live)))
+
+    @precondition(lambda self: self.fetches)
+    @rule(data=st.data(), succeeds=st.sampled_from([True, True, False]))
+    def end_fetch(self, data: st.DataObject, succeeds: bool) -> None:
+        at = data.draw(st.integers(0, len(self.fetches) - 1))
+        digest = self.fetches.pop(at).digest
+        if succeeds:
+            self.bench.residency.ready(digest, f"/cache/{digest}")
+        else:
+            self.fail(digest)
+
+    @precondition(lambda self: self.loads)
+    @rule(succeeds=st.sampled_from([True, True, True, False]))
+    def end_load(self, succeeds: bool) -> None:
+        residency = self.bench.residency
+        match self.loads.popleft():
+            case Open(digest=digest) | Copy(digest=digest) if not succeeds:
+                self.fail(digest)
+            case Open(digest=digest):
+                residency.opened(digest, IMAGE_SIZE)
+            case Copy(digest=digest):
+                residency.copied(digest)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 6.0]))
+    def wait(self, seconds: float) -> None:
+        self.bench.now += seconds
+
+    @rule()
+    def step(self) -> None:
+        bench = self.bench
+        for sequence in list(bench.scheduler.expired(bench.now)):
+            self.end(sequence)
+        self.order_loads()
+        plan = bench.plan()
+        self.check_plan(plan)
+        for chunk in plan.chunks:
+            self.memory.run(chunk)
+        for ended in bench.run(plan):
+            self.check_tokens(ended.sequence)
+            self.open.remove(ended.sequence.request.stream)
+
+    # What the engine does on its own
+
+    @property
+    def live(self) -> list[Sequence]:
+        return [*self.bench.scheduler.waiting, *self.bench.scheduler.running]
+
+    def end(self, sequence: Sequence) -> None:
+        self.bench.scheduler.finish(sequence)
+        self.open.remove(sequence.request.stream)
+
+    def fail(self, digest: str) -> None:
+        if self.bench.residency.place_of(digest) is not Place.ABSENT:
+            self.bench.residency.fail(digest)
+        for sequence in self.bench.scheduler.waiting_for(digest):
+            self.end(sequence)
+
+    def order_loads(self) -> None:
+        residency = self.bench.residency
+        residency.place(self.bench.now)
+        while commands := residency.take_commands():
+            for command in commands:
+                self.carry_out(command)
+            residency.place(self.bench.now)
+
+    def carry_out(self, command: Command) -> None:
+        match command:
+            case Fetch():
+                self.fetches.append(command)
+            case Open():
+                self.loads.append(command)
+            case Copy():
+                assert command.slot not in self.slots
+                self.slots[command.slot] = command.digest
+                self.loads.append(command)
+            case Clear(slot=slot):
+                assert all(s.slot != slot for s in self.bench.scheduler.running)
+                del self.slots[slot]
+            case Park(digest=digest):
+                self.bench.scheduler.park(digest, self.bench.now)
+            case Close():
+                pass
+
+    # Promises
+
+    def check_plan(self, plan: Plan) -> None:
+        assert plan.num_tokens <= LIMITS.max_batch_tokens
+        assert len(plan.chunks) <= LIMITS.max_sequences
+        written = []
+        for sequence, start, stop in plan.chunks:
+            assert sequence.state is State.RUNNING
+            assert sequence.num_computed == start < stop <= len(sequence.tokens)
+            assert (sequence.slot is None) == (sequence.digest is None)
+            if sequence.slot is not None:
+                assert self.slots[sequence.slot] == sequence.digest
+                assert self.bench.residency.place_of(self.slots[sequence.slot]) is Place.RESIDENT
+            written += sequence.blocks[start // BLOCK_TOKENS : -(-stop // BLOCK_TOKENS)]
+        assert len(set(written)) == len(written), "two sequences write one block"
+
+    def check_tokens(self, sequence: Sequence) -> None:
+        tokens = list(sequence.request.tokens)
+        while len(tokens) < len(sequence.tokens):
+            tokens.append((7 * sum(tokens) + len(tokens)) % VOCABULARY)
+        assert sequence.tokens == tokens
+
+    @invariant()
+    def books_agree(self) -> None:
+        self.bench.scheduler.check_integrity()
+        assert {sequence.request.stream for sequence in self.live} == self.open
+        adapted = [sequence for sequence in self.live if sequence.digest is not None]
+        num_pins = sum(sequence.state is State.RUNNING for sequence in adapted)
+        assert self.bench.residency.num_pins == num_pins
+        assert self.bench.residency.num_waiting == len(adapted) - num_pins
+
+    def teardown(self) -> None:
+        """Everybody ends once loads succeed and time passes."""
+        for _ in range(600):
+            if not self.open:
+                break
+            while self.fetches:
+                digest = self.fetches.pop().digest
+                self.bench.residency.ready(digest, f"/cache/{digest}")
+            while self.loads:
+                self.end_load(True)
+            self.step()
+            self.books_agree()
+        assert not self.open, "somebody waits for ever"
+        assert self.bench.blocks.num_available == self.bench.blocks.num_blocks
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_random_events_leave_the_books_right_and_nobody_behind(policy: str) -> None:
+    machine = type("PolicyEvents", (Events,), {"policy": policy})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=110,
+            stateful_step_count=40,
+            deadline=None,
+            phases=(Phase.reuse, Phase.generate),  # shrinking takes minutes
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
