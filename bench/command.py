@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DTYPES = ["float32", "float16", "bfloat16"]
 PEERS = ["hf-peft"]
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRONG = 1
 RESULTS = Path("bench/results")
 PACK = Path(".peers")
@@ -178,6 +180,67 @@ def _run(context: click.Context, suite: "Suite", out: Path, note: str, commit: s
         invocation = Invocation(command_line(), find_source(commit), note)
         with TemporaryDirectory(prefix="weft-bench-") as folder:
             record = run_suite(suite, Path(folder), invocation=invocation, say=say)
+    except (BenchError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    finish(context, record, out)
+
+
+@bench.command("serving")
+@click.argument("workloads", nargs=-1, type=click.Choice([*WORKLOADS, "all"]), required=True)
+@click.option("--small", is_flag=True, help="Small variants on one server; judge nothing.")
+@click.option("--shape", type=click.Choice(["82m", "tiny"]), help="Of --small. [82m]")
+@click.option("--seconds", type=click.FloatRange(1), help="Of each workload. [its own; small: 8]")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Knee, requests/s. [found]")
+@click.option("--trace", type=FILE, help="CSV of the Azure trace, for W3. [its quantiles]")
+@click.option("--senders", type=click.IntRange(1), help="Generator's processes. [small: 1, else 4]")
+@click.option("--serve", "more", default="", help="Further options for `weft serve`, as one word.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda; --small: cpu]")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of weights and requests.")
+@out_option
+@note_option
+@commit_option
+@click.pass_context
+def serving(
+    context: click.Context,
+    workloads: tuple[str, ...],
+    small: bool,
+    shape: str | None,
+    seconds: float | None,
+    rate: float | None,
+    trace: Path | None,
+    senders: int | None,
+    more: str,
+    device: str | None,
+    seed: int,
+    out: Path,
+    note: str,
+    commit: str | None,
+) -> None:
+    """Send open-loop traffic to a server of its own over gRPC, and judge goals P4 and P5.
+
+    W1 price of LoRA · W2 number of adapters · W3 a trace · W4 churn · W5 chains · W6 abuse. Every
+    server has random weights; what does not fit on the disk is left out, and the record says so.
+    """
+    from .errors import BenchError
+    from .machine import find_source
+    from .serving.host import HostOptions
+    from .serving.suite import ServingOptions, run_serving
+    from .suite import Invocation
+
+    if shape is not None and not small:
+        raise click.UsageError("--shape is of the small variants: --small")
+    options = ServingOptions(
+        workloads=WORKLOADS if "all" in workloads else workloads,
+        small_shape=(shape or "82m") if small else None,
+        host=HostOptions(device or ("cpu" if small else "cuda"), seed, more),
+        seconds=seconds,
+        rate=rate,
+        trace=trace,
+        num_senders=senders or (1 if small else 4),
+    )
+    try:
+        invocation = Invocation(command_line(), find_source(commit), note)
+        record = run_serving(options, invocation=invocation, say=say)
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     finish(context, record, out)

@@ -78,4 +78,6 @@ def spread_of(samples: Sequence[float]) -> float:
     low, high = min(samples), max(samples)
     if len(samples) > 12:
         low, _, high = quantiles(samples, n=4)
+    if low == high:
+        return 0.0
     return (high - low) / median(samples)

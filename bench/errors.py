@@ -4,7 +4,9 @@ BenchError
 ├── RunFailed      the engine ended a sequence by a fault
 ├── PeerMissing    a peer's package is not installed
 ├── PeerFailed     a peer's process broke down
-└── NotApplicable  a contender cannot run a cell
+├── NotApplicable  a contender cannot run a cell
+├── DiskTooSmall   the adapters of a setting do not fit
+└── ServerDown     a server of the bench's own does not come up
 """
 
 
@@ -26,3 +28,11 @@ class PeerFailed(BenchError):
 
 class NotApplicable(BenchError):
     """A contender cannot run a cell; the message is the reason, in a few words."""
+
+
+class DiskTooSmall(BenchError):
+    """The adapters of a setting do not fit; the message has both sizes."""
+
+
+class ServerDown(BenchError):
+    """A server of the bench's own does not come up; the message has its last words."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weft.adapters.image import read_image, write_image
 from weft.adapters.layout import serving_dtype
-from weft.adapters.sites import BaseFacts
+from weft.adapters.sites import BaseFacts, Member, Site
 from weft.adapters.tensor_checks import Limits
 from weft.adapters.weights import check_adapter
 
@@ -59,10 +59,7 @@ def write_loras(
 def _write_lora(
     facts: BaseFacts, files: Path, rank: int, generator: torch.Generator, *, keep_files: bool
 ) -> Lora:
-    files.mkdir(parents=True)
-    config, weights = files / "adapter_config.json", files / "adapter_model.safetensors"
-    config.write_text(json.dumps(_config(facts, rank)))
-    save_file(_tensors(facts, rank, generator), weights)
+    config, weights = write_files(facts, files, rank, generator)
     limits = Limits(max_rank=rank, max_file_bytes=sys.maxsize, arena_bytes=sys.maxsize)
     checked = check_adapter(config, weights, facts, limits=limits)
     image = files.with_suffix(".image")
@@ -74,18 +71,48 @@ def _write_lora(
     return Lora(files.name, rank, packed.digest, files, image, packed.num_elements)
 
 
-def _config(facts: BaseFacts, rank: int) -> dict[str, object]:
+def write_files(
+    facts: BaseFacts,
+    files: Path,
+    rank: int,
+    generator: torch.Generator,
+    *,
+    targets: Collection[str] | None = None,
+) -> tuple[Path, Path]:
+    """Write PEFT's config and weights into a new folder.
+
+    Args:
+        targets: Linears by the last part of their path; None = all.
+    """
+    files.mkdir(parents=True)
+    members = {
+        name: place
+        for name, place in facts.members.items()
+        if targets is None or name.rpartition(".")[2] in targets
+    }
+    config, weights = files / "adapter_config.json", files / "adapter_model.safetensors"
+    config.write_text(json.dumps(_config(facts, rank, members)))
+    save_file(_tensors(facts, rank, members, generator), weights)
+    return config, weights
+
+
+def _config(facts: BaseFacts, rank: int, members: Iterable[str]) -> dict[str, object]:
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": facts.name,
         "r": rank,
         "lora_alpha": ALPHA,
-        "target_modules": sorted({name.rpartition(".")[2] for name in facts.members}),
+        "target_modules": sorted({name.rpartition(".")[2] for name in members}),
     }
 
 
-def _tensors(facts: BaseFacts, rank: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _tensors(
+    facts: BaseFacts,
+    rank: int,
+    members: Mapping[str, tuple[Site, Member]],
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
     dtype = serving_dtype(facts)
 
     def draw(*shape: int) -> Tensor:
@@ -93,7 +120,7 @@ def _tensors(facts: BaseFacts, rank: int, generator: torch.Generator) -> dict[st
         return (STD * values).to(dtype).cpu()
 
     tensors = {}
-    for name, (site, member) in facts.members.items():
+    for name, (site, member) in members.items():
         key = f"base_model.model.{name}"
         tensors[f"{key}.lora_A.weight"] = draw(rank, site.in_features)
         tensors[f"{key}.lora_B.weight"] = draw(member.out_features, rank)

@@ -7,13 +7,19 @@ from .kernel_table import list_cases, summarise_kernels
 from .machine import ABSENT
 from .markdown import align_table
 from .record import Conditions, Record
+from .serving.table import summarise_serving
 
 KERNELS = "kernels"
+SERVING = "serving"
 NAMES = {
     "rate": "tokens/s",
     "prefill_rate": "prefill tokens/s",
     "decode_rate": "decode tokens/s",
     "step_ms": "decode step ms",
+    "ttft_p50": "TTFT p50",
+    "ttft_p99": "TTFT p99",
+    "itl_p50": "ITL p50",
+    "itl_p99": "ITL p99",
 }
 
 
@@ -31,6 +37,8 @@ def write_summary(record: Record) -> str:
     lines = [f"# {record.suite}{part}", "", *(f"* {line}" for line in _conditions(record))]
     if is_of_kernels(record):
         lines += summarise_kernels(record)
+    elif _is_of_serving(record):
+        lines += summarise_serving(record)
     elif record.cells:
         lines += ["", *_figures(record)]
     if ending := list(_ending(record)):
@@ -41,6 +49,10 @@ def write_summary(record: Record) -> str:
 def is_of_kernels(record: Record) -> bool:
     """Whether a record has cases of kernels, and so a summary of its own."""
     return record.suite.startswith(KERNELS)
+
+
+def _is_of_serving(record: Record) -> bool:
+    return record.suite.startswith(SERVING)
 
 
 def _conditions(record: Record) -> Iterator[str]:
@@ -100,7 +112,9 @@ def _figures(record: Record) -> list[str]:
 
 
 def _ending(record: Record) -> Iterator[str]:
-    if not is_of_kernels(record):
+    if _is_of_serving(record):
+        yield from _ratios(record)
+    elif not is_of_kernels(record):
         yield from (f"{gap.contender}: {gap.reason}" for gap in record.gaps)
         yield from _ratios(record)
     for load in record.loads:

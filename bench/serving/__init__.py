@@ -1,0 +1,1 @@
+"""`weft bench serving`: open-loop traffic against a running server, over gRPC."""
