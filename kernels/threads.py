@@ -6,28 +6,55 @@ is: all of them answer to GNU's names.
 """
 
 import ctypes
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from llvmlite import ir
-from numba import cfunc, njit, types
+from llvmlite.binding import add_symbol
+from numba import cfunc, config, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.misc.appdirs import user_cache_dir
 
 _OPENMP = ctypes.CDLL(None)  # what the process has loaded, torch's runtime first
-
-thread_num = _OPENMP.omp_get_thread_num  # callable in compiled code
-thread_num.argtypes, thread_num.restype = (), ctypes.c_int
-
-num_threads = _OPENMP.omp_get_num_threads  # callable in compiled code; may be fewer than torch's
-num_threads.argtypes, num_threads.restype = (), ctypes.c_int
-
-barrier = _OPENMP.GOMP_barrier  # callable in compiled code; every thread must come to it
-barrier.argtypes, barrier.restype = (), None
 
 _parallel = _OPENMP.GOMP_parallel
 _parallel.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 _parallel.restype = None
+
+
+@intrinsic
+def thread_num(_context: Any) -> Any:
+    """The number of this thread in its team; callable in compiled code."""
+    return types.int32(), _call("omp_get_thread_num", ir.IntType(32))
+
+
+@intrinsic
+def num_threads(_context: Any) -> Any:
+    """The size of the team, which may be less than torch's; callable in compiled code."""
+    return types.int32(), _call("omp_get_num_threads", ir.IntType(32))
+
+
+@intrinsic
+def barrier(_context: Any) -> Any:
+    """Wait for the team: every thread must come to it; callable in compiled code."""
+    return types.void(), _call("GOMP_barrier", ir.VoidType())
+
+
+def _call(name: str, result: Any) -> Callable[..., Any]:
+    """Call a function of the runtime by its name: an address would hold in this process only."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        kind = ir.FunctionType(result, [])
+        value = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        return context.get_dummy_value() if isinstance(result, ir.VoidType) else value
+
+    return generate
 
 
 @intrinsic
@@ -41,8 +68,39 @@ def pointer(_context: Any, _address: Any) -> Any:
 
 
 def compile_loop(body: Callable[[Any], None]) -> Any:
-    """Compile a function of one pointer: to the arguments of `run_loop`, each an int64."""
-    return cfunc(types.void(types.voidptr))(body)
+    """Compile a function of one pointer: to the arguments of `run_loop`, each an int64.
+
+    The code is kept in the user's cache, in a folder for these very sources, where that can be
+    written: a loop takes seconds to compile.
+    """
+    for name in ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier"):
+        add_symbol(name, ctypes.cast(getattr(_OPENMP, name), ctypes.c_void_p).value)
+    folder = loops_folder(Path(__file__).parent)
+    with _numba_cache(folder):
+        return cfunc(types.void(types.voidptr), cache=_can_write(folder))(body)
+
+
+def loops_folder(sources: Path) -> Path:
+    """Where the loops of these sources are kept: numba itself looks at one file of them only."""
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(sources.glob("*.py"))))
+    return Path(user_cache_dir("weft")) / "loops" / digest.hexdigest()[:16]
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+@contextmanager
+def _numba_cache(folder: Path) -> Iterator[None]:
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
 
 
 def run_loop(loop: Any, *arguments: int) -> None:

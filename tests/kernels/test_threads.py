@@ -8,7 +8,14 @@ import torch
 from numba import carray
 
 from weft.kernels import threads
-from weft.kernels.threads import barrier, compile_loop, pointer, run_loop, thread_num
+from weft.kernels.threads import (
+    barrier,
+    compile_loop,
+    loops_folder,
+    pointer,
+    run_loop,
+    thread_num,
+)
 
 LIBRARIES = Path("/proc/self/maps")
 
@@ -43,6 +50,36 @@ def test_every_thread_runs_and_waits_for_the_others(num_threads: int) -> None:
             [num_threads] * num_threads + rest,
             [num_threads] * num_threads + rest,
         ]
+
+
+def add_one(arguments: Any) -> None:
+    frame = carray(arguments, 1, np.int64)
+    carray(pointer(frame[0]), 1, np.int64)[0] += 1
+
+
+@pytest.mark.parametrize(("writable", "hits"), [(True, [0, 1]), (False, [0, 0])])
+def test_loop_is_compiled_once_where_its_code_can_be_kept(
+    writable: bool, hits: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path if writable else tmp_path / "file"
+    if not writable:
+        cache.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    loops, counted = [compile_loop(add_one) for _ in hits], torch.zeros(1, dtype=torch.int64)
+    assert [loop.cache_hits for loop in loops] == hits
+    for loop in loops:
+        run_loop(loop, counted.data_ptr())
+    assert counted.item() == len(loops) * torch.get_num_threads()
+
+
+def test_code_of_other_sources_lies_elsewhere(tmp_path: Path) -> None:
+    source = tmp_path / "loop.py"
+    source.write_text("a = 1")
+    before = loops_folder(tmp_path)
+    source.write_text("a = 2")
+    assert loops_folder(tmp_path) != before
+    source.write_text("a = 1")
+    assert loops_folder(tmp_path) == before
 
 
 def test_threads_are_those_of_torch() -> None:
