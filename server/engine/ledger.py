@@ -22,10 +22,10 @@ class Ledger:
     def num_waiting(self) -> int:
         return self._shares.num_waiting
 
-    def taken_us(self, sequence: Sequence) -> tuple[float, float]:
-        """What its tenant has taken, and what its adapter has, of the tenant's."""
-        tenant = self._shares.part(sequence.tenant)
-        return tenant.taken_us, tenant.part(sequence.digest).taken_us
+    def taken_us(self, tenant: str, digest: str | None) -> tuple[float, float]:
+        """What a tenant has taken, and what it has for one adapter or for the base."""
+        share = self._shares.part(tenant)
+        return share.taken_us, share.part(digest).taken_us
 
     def enter(self, sequence: Sequence) -> None:
         """The sequence waits."""

@@ -16,6 +16,8 @@ from weft.server.config import SchedulingConfig
 from .ledger import Ledger
 from .sequence import Sequence
 
+HIGHEST = max(Priority)
+
 Key = tuple[float, ...]
 
 
@@ -34,20 +36,18 @@ class Order:
 
     def key(self, sequence: Sequence, now: float) -> Key:
         """Rank among all sequences."""
+        age = self.age(sequence)
         if not self.shares:
-            return self.age(sequence)
-        tenant_us, adapter_us = self.ledger.taken_us(sequence)
-        return tenant_us, -self._class_of(sequence, now), adapter_us, *self.age(sequence)
+            return age
+        request = sequence.request
+        tenant_us, adapter_us = self.ledger.taken_us(request.salt, request.digest)
+        gained = int((now - sequence.submitted_at) / self.class_s)
+        return tenant_us, -min(HIGHEST, request.priority + gained), adapter_us, *age
 
     def age(self, sequence: Sequence) -> Key:
         """Rank among sequences of one tenant and adapter."""
         request = sequence.request
         return sequence.submitted_at - request.priority * self.class_s, sequence.arrival
-
-    def _class_of(self, sequence: Sequence, now: float) -> int:
-        """Class that waiting has brought it to."""
-        gained = int((now - sequence.submitted_at) / self.class_s)
-        return min(Priority.HIGH, sequence.request.priority + gained)
 
 
 def make_order(config: SchedulingConfig, ledger: Ledger) -> Order:

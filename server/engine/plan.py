@@ -44,19 +44,20 @@ class Draft:
     """A plan in the making: tokens per sequence, and the tokens that may still be added."""
 
     budget: int
-    _num_tokens: dict[Sequence, int] = field(default_factory=dict)
+    _chunks: dict[Sequence, Chunk] = field(default_factory=dict)
 
     def add(self, sequence: Sequence, num: int) -> None:
-        self._num_tokens[sequence] = num
+        start = sequence.num_computed
+        self._chunks[sequence] = Chunk(sequence, start, start + num)
         self.budget -= num
 
     def drop(self, sequence: Sequence) -> None:
-        self.budget += self._num_tokens.pop(sequence, 0)
+        chunk = self._chunks.pop(sequence, None)
+        if chunk is not None:
+            self.budget += chunk.stop - chunk.start
 
     def plan(self) -> Plan:
-        return Plan(
-            tuple(Chunk(s, s.num_computed, s.num_computed + n) for s, n in self._num_tokens.items())
-        )
+        return Plan(tuple(self._chunks.values()))
 
 
 class Ended(NamedTuple):

@@ -15,7 +15,7 @@ one keeps its place for `turn_s` from its first pin, then what runs on it is par
 waits has run after as many turns as the adapters that are in use would fill arenas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from math import inf
 
 from .host_tier import HostTier
@@ -60,6 +60,7 @@ class Residency:
         self._adapters: dict[str, Adapter] = {}
         self._readable: dict[str, None] = {}
         self._copying: set[str] = set()
+        self._resident: dict[str, None] = {}
         self._settled_until = -inf
         self._commands: list[Command] = []
         self._now = -inf
@@ -78,7 +79,12 @@ class Residency:
 
     @property
     def resident(self) -> list[str]:
-        return [a.digest for a in self._adapters.values() if a.place is Place.RESIDENT]
+        return list(self._resident)
+
+    @property
+    def open_digests(self) -> Set[str]:
+        """Adapters on which a waiting sequence may start."""
+        return self._resident.keys()
 
     def take_commands(self) -> list[Command]:
         commands, self._commands = self._commands, []
@@ -144,7 +150,7 @@ class Residency:
 
     def is_open(self, digest: str) -> bool:
         """Whether a waiting sequence may start on the adapter."""
-        return self.place_of(digest) is Place.RESIDENT
+        return digest in self._resident
 
     def release(self, digest: str) -> None:
         """Take a pin back."""
@@ -184,6 +190,7 @@ class Residency:
         """Bytes and row are in place: from now on a step may name the slot."""
         adapter = self._adapters[digest]
         adapter.place = Place.RESIDENT
+        self._resident[digest] = None
         self._copying.remove(digest)
         self.yields_unused = False
         self._settled_until = -inf
@@ -304,6 +311,7 @@ class Residency:
         assert not adapter.pins, f"{adapter.digest} is pinned"
         self._free(adapter)
         adapter.place = Place.ABSENT
+        del self._resident[adapter.digest]
         self.num_evictions += 1
         if adapter.waiting:
             self._bring(adapter)
@@ -361,6 +369,7 @@ class Residency:
         assert sorted(s for s in slots if s is not None) == list(range(self._num_slots))
         assert self._readable.keys() == set(self._in(Place.READABLE))
         assert self._copying == set(self._in(Place.COPYING))
+        assert self._resident.keys() == set(self._in(Place.RESIDENT))
         assert placed.keys() == {*self._in(Place.COPYING), *self._in(Place.RESIDENT)}
         for adapter in self._adapters.values():
             assert adapter.waiting >= 0

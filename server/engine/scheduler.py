@@ -53,6 +53,7 @@ class Scheduler:
         self._pace = pace
         self._window = window
         self._waiting = Waiting(order)
+        self._parked: dict[Sequence, None] = {}
         self._intake = Intake(limits, self._waiting, pace)
         self._limits = limits
         self._blocks = blocks
@@ -105,8 +106,11 @@ class Scheduler:
         draft = Draft(self._pace.budget(self.running))
         prefills = []
         for sequence in list(self.running):
-            if sequence.num_uncomputed > 1:
+            num_computed = sequence.num_computed
+            if len(sequence.tokens) - num_computed > 1:
                 prefills.append(sequence)
+            elif num_computed < len(sequence.blocks) * self._block_tokens and draft.budget:
+                draft.add(sequence, 1)  # in a block that it holds: nearly every row, every step
             else:
                 self._go_on(sequence, draft, now)
         self._fill(draft, prefills, now)
@@ -114,7 +118,7 @@ class Scheduler:
 
     def _resume(self, now: float) -> None:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""
-        for sequence in sorted(self._parked(), key=self._order.age):
+        for sequence in sorted(self._parked, key=self._order.age):
             assert sequence.digest is not None
             if len(self.running) == self._limits.max_sequences:
                 return
@@ -125,7 +129,7 @@ class Scheduler:
         """Plan the next tokens of a running sequence, at the cost of the last in order."""
         num = min(sequence.num_uncomputed, draft.budget)
         while sequence.state is State.RUNNING and not self._grow(sequence, num):
-            victim = max([*self.running, *self._parked()], key=self._order.age)
+            victim = max([*self.running, *self._parked], key=self._order.age)
             draft.drop(victim)
             self._preempt(victim, now)
         if num and sequence.state is State.RUNNING:
@@ -140,14 +144,12 @@ class Scheduler:
             sequence.blocks.append(self._blocks.allocate())
         return True
 
-    def _parked(self) -> list[Sequence]:
-        return [sequence for sequence in self.waiting if sequence.state is State.PARKED]
-
     def _preempt(self, sequence: Sequence, now: float) -> None:
         """Take the blocks of a running or parked sequence."""
         if sequence.state is State.RUNNING:
             self._set_aside(sequence, now)
         self._release_blocks(sequence)
+        self._parked.pop(sequence, None)
         sequence.state = State.PREEMPTED
         sequence.num_computed = 0
 
@@ -156,6 +158,7 @@ class Scheduler:
         for sequence in [s for s in self.running if s.digest == digest]:
             self._set_aside(sequence, now)
             sequence.state = State.PARKED
+            self._parked[sequence] = None
             self.num_parks += 1
 
     def _set_aside(self, sequence: Sequence, now: float) -> None:
@@ -173,14 +176,14 @@ class Scheduler:
             self._admit(candidates, draft, now, before=prefill)
             self._go_on(prefill, draft, now)
         self._admit(candidates, draft, now)
-        self._residency.yields_unused = self.lacks_blocks and bool(self._parked())
+        self._residency.yields_unused = self.lacks_blocks and bool(self._parked)
 
     def _open_groups(self, draft: Draft, now: float) -> list[list[Sequence]]:
         """Groups to admit from; none while there is no room, or while they gather."""
         self.opens_at = None
         if not self._has_room(draft):
             return []
-        groups = list(self._waiting.open_groups(now, self._residency.is_open))
+        groups = self._waiting.open_groups(now, self._residency.open_digests)
         if self._window is None or not groups:
             return groups
         waiting = [sequence for group in groups for sequence in group]
@@ -223,6 +226,7 @@ class Scheduler:
     def _start(self, sequence: Sequence, now: float) -> None:
         self._waiting.remove(sequence)
         sequence.stop_waiting(now)
+        self._parked.pop(sequence, None)
         if sequence.digest is not None:
             sequence.slot = self._residency.acquire(sequence.digest, now=now)
             assert sequence.slot is not None, "its adapter was open"
@@ -235,7 +239,7 @@ class Scheduler:
         """Acquire blocks, at the cost of parked sequences that are behind in order."""
         while not (num := self._acquire_blocks(sequence, budget)):
             age = self._order.age(sequence)
-            behind = [s for s in self._parked() if self._order.age(s) > age]
+            behind = [s for s in self._parked if self._order.age(s) > age]
             if not behind:
                 break
             self._preempt(max(behind, key=self._order.age), now)
@@ -317,6 +321,7 @@ class Scheduler:
             self._waiting.remove(sequence)
             if sequence.digest is not None:
                 self._residency.unwant(sequence.digest)
+            self._parked.pop(sequence, None)
         self._release_blocks(sequence)
         sequence.state = State.FINISHED
         self._forget_deadlines()
@@ -349,7 +354,8 @@ class Scheduler:
         assert not any(s.state in (State.RUNNING, State.FINISHED) for s in self.waiting)
         assert not any(s.slot is not None for s in self.waiting)
         assert all(bool(s.blocks) == (s.state is State.PARKED) for s in self.waiting)
-        holders = [*self.running, *self._parked()]
+        assert set(self._parked) == {s for s in self.waiting if s.state is State.PARKED}
+        holders = [*self.running, *self._parked]
         self._blocks.check_integrity([sequence.blocks for sequence in holders])
         self._residency.check_integrity()
 

@@ -2,13 +2,12 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Set
 
 from .limits import Queued
 from .order import Key, Order
 from .sequence import Sequence, State
 
-Group = tuple[str, str | None]  # tenant and digest
 NEED_PROMPT = (State.WAITING, State.PREEMPTED)
 
 
@@ -18,7 +17,9 @@ class Waiting:
     def __init__(self, order: Order) -> None:
         self.by_arrival: list[Sequence] = []
         self._order = order
-        self._groups: dict[Group, list[Sequence]] = {}
+        self._groups: dict[str | None, dict[str, list[Sequence]]] = {}  # by digest and tenant
+        self._new: list[Sequence] = []  # not yet known whether they wait for their adapter
+        self._open: Set[str | None] = frozenset()  # among those that are waited for, at last sight
         self._queued: dict[str, Queued] = {}
 
     @property
@@ -35,7 +36,7 @@ class Waiting:
         age = self._order.age
         others = self.by_arrival
         if self._order.shares:
-            others = self._groups.get(_group(sequence), [])
+            others = self._groups.get(sequence.digest, {}).get(sequence.tenant, [])
         return sum(
             len(other.tokens)
             for other in others
@@ -45,16 +46,21 @@ class Waiting:
     def add(self, sequence: Sequence) -> None:
         self._count(sequence, 1)
         insort(self.by_arrival, sequence, key=_arrival)
-        insort(self._groups.setdefault(_group(sequence), []), sequence, key=self._order.age)
+        tenants = self._groups.setdefault(sequence.digest, {})
+        insort(tenants.setdefault(sequence.tenant, []), sequence, key=self._order.age)
+        self._new.append(sequence)
         self._order.ledger.enter(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         self._count(sequence, -1)
         _take_out(self.by_arrival, sequence, _arrival)
-        group = self._groups[_group(sequence)]
+        tenants = self._groups[sequence.digest]
+        group = tenants[sequence.tenant]
         _take_out(group, sequence, self._order.age)
         if not group:
-            del self._groups[_group(sequence)]
+            del tenants[sequence.tenant]
+        if not tenants:
+            del self._groups[sequence.digest]
         self._order.ledger.leave(sequence)
 
     def _count(self, sequence: Sequence, sign: int) -> None:
@@ -65,14 +71,19 @@ class Waiting:
         else:
             del self._queued[sequence.tenant]
 
-    def open_groups(self, now: float, is_open: Callable[[str], bool]) -> Iterator[list[Sequence]]:
-        """Yield every group whose adapter is open; the others wait for theirs."""
-        for (_, digest), group in self._groups.items():
-            if digest is None or is_open(digest):
-                yield group
-            else:
-                for sequence in group:
-                    sequence.wait_for_adapter(now)
+    def open_groups(self, now: float, open_digests: Set[str]) -> list[list[Sequence]]:
+        """Answer every group whose adapter is open; the others wait for theirs from now on."""
+        found = self._groups.keys() & open_digests
+        for digest in self._open - found:
+            for group in self._groups.get(digest, {}).values():
+                self._new += group
+        for sequence in self._new:
+            if sequence.digest is not None and sequence.digest not in found:
+                sequence.wait_for_adapter(now)
+        self._new.clear()
+        self._open = found
+        tenants = [self._groups[digest] for digest in found] + [self._groups.get(None, {})]
+        return [group for groups in tenants for group in groups.values()]
 
     def check_integrity(self) -> None:
         """Assert that both views hold the same sequences, each in its order."""
@@ -80,11 +91,13 @@ class Waiting:
         assert self._order.ledger.num_waiting == len(self.by_arrival)
         assert self.queued.tokens == sum(len(sequence.tokens) for sequence in self.by_arrival)
         assert sum(part.sequences for part in self._queued.values()) == len(self.by_arrival)
-        assert all(group for group in self._groups.values())
-        for key, group in self._groups.items():
-            assert all(_group(sequence) == key for sequence in group)
-            assert group == sorted(group, key=self._order.age)
-        grouped = [sequence for group in self._groups.values() for sequence in group]
+        grouped = []
+        for digest, tenants in self._groups.items():
+            assert tenants
+            for tenant, group in tenants.items():
+                assert {(s.digest, s.tenant) for s in group} == {(digest, tenant)}
+                assert group == sorted(group, key=self._order.age)
+                grouped += group
         assert sorted(grouped, key=_arrival) == self.by_arrival
 
 
@@ -120,7 +133,3 @@ def _take_out(
 
 def _arrival(sequence: Sequence) -> Key:
     return (sequence.arrival,)
-
-
-def _group(sequence: Sequence) -> Group:
-    return sequence.tenant, sequence.digest

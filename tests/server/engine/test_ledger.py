@@ -21,7 +21,7 @@ def make_ledger(*, image_size: int = 8) -> Ledger:
 
 
 def taken_us(ledger: Ledger, sequence: Sequence) -> float:
-    tenant_us, adapter_us = ledger.taken_us(sequence)
+    tenant_us, adapter_us = ledger.taken_us(sequence.tenant, sequence.digest)
     assert tenant_us == adapter_us
     return tenant_us
 

@@ -150,14 +150,13 @@ def test_tenant_pays_for_prompt_load_and_every_step_to_the_last() -> None:
     bench = Bench(scheduling=FAIR)
     bench.submit(prompt(10), digest="sha256:a", max_tokens=8, salt="x")
     bench.step()
-    [sequence] = bench.scheduler.running
     reads_us = IMAGE_SIZE * PRICES.element_us
     bill_us = IMAGE_SIZE * PRICES.load_us + 10 * (PRICES.prefill_us + PRICES.kv_us) + reads_us
-    assert bench.ledger.taken_us(sequence) == (bill_us, bill_us)
+    assert bench.ledger.taken_us("x", "sha256:a") == (bill_us, bill_us)
     bench.finish()
     for num, context in ((2, 12), (4, 16), (1, 17)):  # charged by the block
         bill_us += num * (PRICES.decode_us + context * PRICES.kv_us + reads_us)
-    assert bench.ledger.taken_us(sequence) == (bill_us, bill_us)
+    assert bench.ledger.taken_us("x", "sha256:a") == (bill_us, bill_us)
 
 
 def test_chunks_shrink_as_the_context_grows_dear_and_never_to_nothing() -> None:

@@ -18,9 +18,7 @@ def make_waiting(*groups: tuple[str, str | None], policy: str = "fcfs") -> Waiti
 def candidates_of(
     waiting: Waiting, *, closed: frozenset[str] = frozenset(), policy: str = "fcfs"
 ) -> Candidates:
-    return Candidates(
-        order_of(policy), waiting.open_groups(9.0, lambda digest: digest not in closed), now=9.0
-    )
+    return Candidates(order_of(policy), waiting.open_groups(9.0, {"a", "b"} - closed), now=9.0)
 
 
 def taken(
