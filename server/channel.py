@@ -1,7 +1,8 @@
 """What the front and the engine say to one another, and the local socket between them.
 
-front → engine   Hello · Submit · Abort · Ready · Unready · Probe
-engine → front   Welcome · Tokens · Finished · Failed · Need · Probed · Stats
+front → engine   Hello · Submit · Abort · Ready · Unready · Probe · Warm · Unpin · Locate
+engine → front   Welcome · Tokens · Finished · Failed · Need · Probed · Placed · Unplaced · Located
+                 · Stats
 
 The engine binds one ROUTER socket, each front is a DEALER and is known by its peer id. Times are
 seconds of the monotonic clock, which all processes of one machine share.
@@ -131,6 +132,31 @@ class Probe(Struct, frozen=True, tag=True, gc=False):
     allow_no_effect: bool
 
 
+class Warm(Struct, frozen=True, tag=True, gc=False):
+    """Bring an adapter to a tier, `arena` or `host`; answered by Placed, or by Unplaced.
+
+    Attributes:
+        pin: Keep it there until Unpin.
+    """
+
+    call: int
+    digest: str
+    tier: str
+    pin: bool = False
+
+
+class Unpin(Struct, frozen=True, tag=True, gc=False):
+    """Let an adapter go that was pinned."""
+
+    digest: str
+
+
+class Locate(Struct, frozen=True, tag=True, gc=False):
+    """Say which adapters lie where; answered by Located."""
+
+    call: int
+
+
 class Welcome(Struct, frozen=True, tag=True):
     """The engine is ready to take sequences."""
 
@@ -188,6 +214,46 @@ class Need(Struct, frozen=True, tag=True, gc=False):
     """Bring the image of `digest` to the local disk; answered by Ready or Unready."""
 
     digest: str
+
+
+class Placed(Struct, frozen=True, tag=True, gc=False):
+    """A tier that holds an adapter; the last answer when it is the asked one or a nearer."""
+
+    call: int
+    tier: str
+    reached: bool
+
+
+class Unplaced(Struct, frozen=True, tag=True):
+    """An adapter could not be brought or kept; `reason` is a name of the API's error reasons."""
+
+    call: int
+    reason: str
+    message: str
+    metadata: dict[str, str] = {}
+
+
+class Held(Struct, frozen=True):
+    """An adapter in the engine's memory.
+
+    Attributes:
+        tier: The nearest, `arena` or `host`.
+        pinned: The tier that it does not leave.
+        idle_s: Since a sequence was last started on it.
+    """
+
+    digest: str
+    tier: str
+    num_bytes: int
+    pinned: str | None
+    idle_s: float | None
+
+
+class Located(Struct, frozen=True, tag=True):
+    """Every adapter in the engine's memory."""
+
+    call: int
+    held: list[Held]
 
 
 class FoundViolation(Struct, frozen=True, gc=False):
@@ -252,8 +318,10 @@ class Stats(Struct, frozen=True, tag=True):
     parks: int = 0
 
 
-FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe
-EngineMessage = Welcome | Tokens | Finished | Failed | Need | Probed | Stats
+FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe | Warm | Unpin | Locate
+EngineMessage = (
+    Welcome | Tokens | Finished | Failed | Need | Probed | Placed | Unplaced | Located | Stats
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _front_decoder: msgspec.msgpack.Decoder[FrontMessage] = msgspec.msgpack.Decoder(FrontMessage)

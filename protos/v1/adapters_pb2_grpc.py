@@ -348,7 +348,8 @@ class AdapterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PinAdapter(self, request, context):
-        """Keeps a version in a tier of every server.
+        """Brings a version into a tier of this server, and keeps it there until it is unpinned or the
+        server's engine starts anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,6 +9,7 @@ import click
 from weft.client.names import alias_move, version_name
 from weft.protos.v1.types_pb2 import Version, VersionState
 
+from . import places
 from .alias import alias
 from .session import REASON, REFERENCE, Session, SessionGroup, label_option
 from .terminal import columns, document_of, documents_of, pairs, short, size, when, word
@@ -46,7 +47,8 @@ def adapter() -> None:
     """Adapters: what they are, and what they are called."""
 
 
-adapter.add_command(alias)
+for command in (alias, places.warm, places.pin, places.unpin, places.residency):
+    adapter.add_command(command)
 
 
 @adapter.command()

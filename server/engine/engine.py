@@ -23,13 +23,17 @@ from weft.server.channel import (
     Failed,
     FrontMessage,
     Hello,
+    Locate,
+    Located,
     Need,
     Probe,
     Ready,
     Stats,
     Submit,
     Tokens,
+    Unpin,
     Unready,
+    Warm,
     Welcome,
 )
 from weft.server.config import EngineConfig
@@ -47,6 +51,7 @@ from weft.server.model.loader import LoadedModel
 from .batch import build_batch
 from .budgets import make_budgets
 from .constraint import Constraint, Grammars
+from .errands import Errands
 from .figures import Figures
 from .graphs import DecodeGraphs, capture_decodes, cuda_capture
 from .kv_cache import BlockAllocator
@@ -170,6 +175,7 @@ class Engine:
         )
         self._grammars = Grammars(folder, vocab_size=facts.vocab_size)
         self._followers: dict[tuple[bytes, int], list[Follower]] = {}
+        self._errands = Errands(self.residency, answer=self._tell)
         self._sequences: dict[tuple[bytes, int], Sequence] = {}
         self._arrivals = count()
         self._lost: set[bytes] = set()
@@ -179,6 +185,7 @@ class Engine:
         """Run one step; False if there was nothing to run."""
         started = time.monotonic()
         self._take_loads()
+        self._errands.step()
         self._take_grammars()
         self._drop_late(started)
         self._loads.order(started)
@@ -276,6 +283,13 @@ class Engine:
                 self.on_unready(message)
             case Probe():
                 self._probing.add(peer, message)
+            case Warm():
+                self._errands.add(peer, message)
+            case Unpin():
+                self.residency.unpin(message.digest)
+            case Locate():
+                held = self.residency.held(time.monotonic())
+                self._tell(peer, Located(message.call, held))
 
     def welcome(self) -> Welcome:
         """Introduce the engine."""
@@ -404,7 +418,9 @@ class Engine:
         adapted = [sequence for sequence in live if sequence.digest is not None]
         num_pins = sum(sequence.state is State.RUNNING for sequence in adapted)
         assert self.residency.num_pins == num_pins
-        num_waiting = len(adapted) - num_pins + self._probing.num_waiting
+        num_waiting = (
+            len(adapted) - num_pins + self._probing.num_waiting + self._errands.num_waiting
+        )
         assert self.residency.num_waiting == num_waiting
         assert self._followers.keys() <= self._sequences.keys()
 
@@ -422,6 +438,7 @@ class Engine:
                 self._fail_load(failure.digest, failure.reason, failure.message)
                 continue
             self._probing.fail(failure.digest, "the image is no longer on the local disk")
+            self._errands.refetch(failure.digest)
             for sequence in self.scheduler.waiting_for(failure.digest):
                 self.residency.refetch(failure.digest, sequence.peer)
 
@@ -442,6 +459,7 @@ class Engine:
         """Give a load up, with everything that waits for it."""
         logger.warning("adapter %s: %s: %s", digest, reason, message)
         self._probing.fail(digest, message)
+        self._errands.fail(digest, reason, message)
         for sequence in self.scheduler.waiting_for(digest):
             self._fail(sequence, reason, message, digest=digest)
 

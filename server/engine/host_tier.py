@@ -8,7 +8,7 @@ from .places import Adapter, Place
 class HostTier:
     """Images within a budget of elements.
 
-    One that is about to be copied to the arena is kept whatever the budget says.
+    One that is pinned here, or about to be copied to the arena, is kept whatever the budget says.
     """
 
     def __init__(self, num_elements: int) -> None:
@@ -19,6 +19,9 @@ class HostTier:
 
     def __contains__(self, adapter: Adapter) -> bool:
         return adapter.digest in self._held
+
+    def __iter__(self) -> Iterator[Adapter]:
+        return iter(self._held.values())
 
     def __len__(self) -> int:
         return len(self._held)
@@ -32,6 +35,10 @@ class HostTier:
     def remove(self, adapter: Adapter) -> None:
         del self._held[adapter.digest]
         self.used_elements -= adapter.size
+
+    @property
+    def pinned_elements(self) -> int:
+        return sum(adapter.size for adapter in self if adapter.pinned == "host")
 
     def trim(self, worth: Callable[[Adapter], float]) -> Iterator[Adapter]:
         """Give up what is worth least until the rest is within the budget; yield what has gone."""
@@ -51,4 +58,5 @@ class HostTier:
 
 
 def _may_go(adapter: Adapter) -> bool:
-    return adapter.place not in (Place.READABLE, Place.COPYING)
+    is_coming = adapter.place in (Place.READABLE, Place.COPYING)
+    return not is_coming and adapter.pinned != "host"

@@ -91,10 +91,12 @@ class Loads:
 
     def _enter_opened(self, done: Opened) -> Broken | None:
         self._residency.opened(done.digest, done.size)
-        limit = self._residency.num_elements
+        limit, total = self._residency.largest_place, self._residency.num_elements
         if done.size <= limit:
             return None
-        message = f"an image of {done.size} elements exceeds the arena's {limit}"
+        message = f"an image of {done.size} elements exceeds the arena's {total}"
+        if limit < total:
+            message += f", of which pinned adapters leave {limit} in one piece"
         return Broken(done.digest, "ADAPTER_LOAD_FAILED", message)
 
     def _enter_copied(self, done: Copied) -> Broken | None:

@@ -72,6 +72,7 @@ class Adapter:
         since: When it began to wait; a higher class counts as a longer wait.
         turn_ends: When another may take its place; None before its first pin.
         last_use: When it was last pinned, None if never.
+        pinned: Tier that it does not leave, `arena` or `host`.
         arrivals: Of sequences, of late.
     """
 
@@ -86,6 +87,7 @@ class Adapter:
     since: float = 0.0
     turn_ends: float | None = None
     last_use: float | None = None
+    pinned: str | None = None
     arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property

@@ -18,6 +18,9 @@ waits has run after as many turns as the adapters that are in use would fill are
 from collections.abc import Iterator, Set
 from math import inf
 
+from weft.adapters.errors import QuotaExceeded
+from weft.server.channel import Held
+
 from .host_tier import HostTier
 from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Park, Place
 from .runs import Runs, Window
@@ -54,6 +57,7 @@ class Residency:
         self.num_evictions = 0
         self.yields_unused = False
         self.turn_s = turn_s
+        self._element_bytes = element_bytes
         self._num_slots = num_slots
         self._runs = Runs(num_elements, alignment=ALIGNMENT_BYTES // element_bytes)
         self._slots = list(range(num_slots - 1, -1, -1))
@@ -166,6 +170,71 @@ class Residency:
         adapter.waiting += 1
         self._settled_until = -inf
 
+    def is_in(self, tier: str, digest: str) -> bool:
+        """Whether a tier, `arena` or `host`, holds the adapter."""
+        if tier == "arena":
+            return self.is_open(digest)
+        return digest in self._adapters and self._adapters[digest] in self.host
+
+    def pin(self, digest: str, tier: str) -> None:
+        """Keep an adapter in the tier where it lies, instead of where it was pinned before.
+
+        Raises:
+            QuotaExceeded: What the tier would have left is less than half, or than an image needs.
+        """
+        adapter = self._adapters[digest]
+        total = self.num_elements if tier == "arena" else self.host.num_elements
+        left = self._left_by_pins(adapter, tier)
+        needed = total // 2
+        if tier == "arena":
+            needed = max(needed, *(a.size for a in self._adapters.values() if a is not adapter), 0)
+        if left < needed:
+            size, left, needed = (n * self._element_bytes for n in (adapter.size, left, needed))
+            raise QuotaExceeded(
+                f"pinning {size} bytes would leave {left} of the {tier}'s "
+                f"{total * self._element_bytes} bytes to others; {needed} are kept free",
+                figure=left,
+                limit=needed,
+            )
+        adapter.pinned = tier
+
+    def _left_by_pins(self, adapter: Adapter, tier: str) -> int:
+        """Elements that the others can have if one more is pinned, in one piece."""
+        if tier == "host":
+            size = 0 if adapter.pinned == "host" else adapter.size
+            return self.host.num_elements - self.host.pinned_elements - size
+        return self._runs.largest_gap({adapter.digest, *self._pinned()})
+
+    def _pinned(self) -> Iterator[str]:
+        return (d for d, a in self._adapters.items() if a.pinned == "arena")
+
+    @property
+    def largest_place(self) -> int:
+        """Elements of the largest image that could be placed."""
+        return self._runs.largest_gap(set(self._pinned()))
+
+    def unpin(self, digest: str) -> None:
+        """Let an adapter leave again; nothing happens if it was not pinned."""
+        if digest in self._adapters:
+            self._adapters[digest].pinned = None
+            self._settled_until = -inf
+            self._trim_host()
+
+    def held(self, now: float) -> list[Held]:
+        """List every adapter in the arena or the host tier."""
+        found = {a.digest: a for a in self._adapters.values() if a.place is Place.RESIDENT}
+        found |= {adapter.digest: adapter for adapter in self.host}
+        return [
+            Held(
+                digest=adapter.digest,
+                tier="arena" if adapter.place is Place.RESIDENT else "host",
+                num_bytes=adapter.size * self._element_bytes,
+                pinned=adapter.pinned,
+                idle_s=None if adapter.last_use is None else now - adapter.last_use,
+            )
+            for adapter in found.values()
+        ]
+
     def ready(self, digest: str, path: str) -> None:
         """The image lies on the local disk."""
         adapter = self._adapters.setdefault(digest, Adapter(digest))
@@ -217,7 +286,7 @@ class Residency:
     def forget(self, digest: str) -> None:
         """Give up the place of an adapter that nobody uses, and what is known of its image."""
         adapter = self._adapters[digest]
-        if adapter.is_idle:
+        if adapter.is_idle and adapter.pinned is None:
             self._evict(adapter)
             self._forget_image(adapter)
 
@@ -277,6 +346,8 @@ class Residency:
         return max((self._turn_end(self._adapters[owner]) for owner in window.owners), default=-inf)
 
     def _turn_end(self, adapter: Adapter) -> float:
+        if adapter.pinned == "arena":
+            return inf
         if adapter.is_idle:
             return -inf
         if adapter.turn_ends is not None:
@@ -308,7 +379,8 @@ class Residency:
         self._commands.append(Copy(adapter.digest, adapter.slot, window.at))
 
     def _evict(self, adapter: Adapter) -> None:
-        assert not adapter.pins, f"{adapter.digest} is pinned"
+        assert not adapter.pins, f"{adapter.digest} is in use"
+        assert adapter.pinned != "arena", f"{adapter.digest} is pinned"
         self._free(adapter)
         adapter.place = Place.ABSENT
         del self._resident[adapter.digest]
@@ -375,6 +447,8 @@ class Residency:
             assert adapter.waiting >= 0
             assert adapter.pins == 0 or adapter.place is Place.RESIDENT
             assert not adapter.fronts or adapter.place is Place.FETCHING
+            assert adapter.pinned != "arena" or adapter.place is Place.RESIDENT
+            assert adapter.pinned != "host" or adapter in self.host
             assert adapter in self.host or adapter.place not in (Place.READABLE, Place.COPYING)
 
     def _in(self, place: Place) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Which elements of the arena belong to whom: contiguous, aligned runs."""
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 
@@ -47,6 +47,15 @@ class Runs:
             while last < len(self._runs) and self._runs[last].at < at + size:
                 last += 1
             yield Window(at, size, tuple(run.owner for run in self._runs[first:last]))
+
+    def largest_gap(self, owners: Container[str]) -> int:
+        """Elements of the largest place that holds none of `owners`."""
+        ends, largest = 0, 0
+        for run in self._runs:
+            if run.owner in owners:
+                largest = max(largest, run.at - ends)
+                ends = run.at + run.size
+        return max(largest, self.size - ends)
 
     def put(self, owner: str, *, at: int, size: int) -> None:
         insort(self._runs, Run(at, self.aligned(size), owner))

@@ -165,6 +165,9 @@ class Front:
             stores=stores,
             targets=self.targets,
             publisher=Publisher(stores.registry, stores.blobs, stores.removal, admission),
+            images=self.images,
+            link=self.link,
+            server=str(config.front.listen),
         )
         self._jobs = JobService(
             facts=self.facts, limits=self._limits, stores=stores, targets=self.targets

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +20,12 @@ from weft.server.channel import (
     Finished,
     FrontMessage,
     FrontSocket,
+    Held,
     Hello,
+    Locate,
+    Located,
     Need,
+    Placed,
     Probe,
     Probed,
     Ready,
@@ -29,7 +33,10 @@ from weft.server.channel import (
     Submit,
     TokenLogprobs,
     Tokens,
+    Unpin,
+    Unplaced,
     Unready,
+    Warm,
     Welcome,
 )
 from weft.server.errors import (
@@ -66,6 +73,13 @@ class Reader(NamedTuple):
     limit: int
 
 
+async def _next(answers: asyncio.Queue[Placed | Located | Exception]) -> Placed | Located:
+    answer = await answers.get()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 class EngineLink:
     """Talks to the engine while `run` runs; without an engine every call is EngineUnavailable."""
 
@@ -90,6 +104,7 @@ class EngineLink:
         self._outbox: asyncio.Queue[FrontMessage] = asyncio.Queue()
         self._streams: dict[int, Reader] = {}
         self._probes: dict[int, asyncio.Future[Probed]] = {}
+        self._calls: dict[int, asyncio.Queue[Placed | Located | Exception]] = {}
         self._numbers = itertools.count(1)
         self.welcome: Welcome | None = None
 
@@ -177,6 +192,51 @@ class EngineLink:
             )
         return probed
 
+    async def warm(self, digest: str, tier: str, *, pin: bool = False) -> AsyncGenerator[str, None]:
+        """Bring an adapter to a tier; yield the nearest tier that holds it, before and after.
+
+        Args:
+            tier: `arena` or `host`.
+            pin: Keep it there.
+
+        Raises:
+            QuotaExceeded: Pins would take too much of the tier.
+            AdapterError, ServerError: It could not be loaded.
+        """
+        async with self._asking(lambda call: Warm(call, digest, tier, pin)) as answers:
+            reached = False
+            while not reached:
+                answer = await _next(answers)
+                assert isinstance(answer, Placed)
+                reached = answer.reached
+                yield answer.tier
+
+    def unpin(self, digest: str) -> None:
+        """Let a pinned adapter go."""
+        self.require_engine()
+        self._outbox.put_nowait(Unpin(digest))
+
+    async def locate(self) -> list[Held]:
+        """Ask which adapters lie in the engine's memory."""
+        async with self._asking(Locate) as answers:
+            answer = await _next(answers)
+        assert isinstance(answer, Located)
+        return answer.held
+
+    @contextlib.asynccontextmanager
+    async def _asking(
+        self, make: Callable[[int], FrontMessage]
+    ) -> AsyncIterator[asyncio.Queue[Placed | Located | Exception]]:
+        """Send a message with a number of its own, to which the answers come."""
+        self.require_engine()
+        number = next(self._numbers)
+        answers = self._calls[number] = asyncio.Queue()
+        self._outbox.put_nowait(make(number))
+        try:
+            yield answers
+        finally:
+            del self._calls[number]
+
     def require_engine(self) -> Welcome:
         """Answer what the engine said of itself; raise EngineUnavailable while there is none."""
         if self.welcome is None:
@@ -222,13 +282,23 @@ class EngineLink:
             case Failed():
                 error = engine_error(message.reason, message.message, message.metadata)
                 self._give(message.stream, error, last=True)
-            case Probed():
-                if (answer := self._probes.get(message.probe)) is not None and not answer.done():
-                    answer.set_result(message)
             case Stats():
                 metrics.record(message)
             case Welcome():
                 self._meet(message)
+            case _:
+                self._take_answer(message)
+
+    def _take_answer(self, message: EngineMessage) -> None:
+        match message:
+            case Probed():
+                if (answer := self._probes.get(message.probe)) is not None and not answer.done():
+                    answer.set_result(message)
+            case Placed() | Located():
+                self._answer(message.call, message)
+            case Unplaced():
+                error = engine_error(message.reason, message.message, message.metadata)
+                self._answer(message.call, error)
 
     def _meet(self, welcome: Welcome) -> None:
         for name, ours, theirs in (
@@ -252,6 +322,10 @@ class EngineLink:
             event = Cancelled(f"{reader.limit} tokens were not read", limit=reader.limit)
         reader.events.put_nowait(event)
 
+    def _answer(self, call: int, answer: Placed | Located | Exception) -> None:
+        if call in self._calls:
+            self._calls[call].put_nowait(answer)
+
     def _lose(self) -> None:
         """Fail whatever waits for the engine, and forget what was still to be said to it."""
         if self.welcome is not None:
@@ -260,6 +334,8 @@ class EngineLink:
         error = EngineUnavailable("the engine stopped; it is being restarted")
         for number in list(self._streams):
             self._give(number, error, last=True)
+        for call in self._calls:
+            self._answer(call, error)
         for answer in self._probes.values():
             if not answer.done():
                 answer.set_exception(error)

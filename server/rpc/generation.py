@@ -12,18 +12,13 @@ from weft.server.errors import FieldViolation, PromptTooLong
 
 from .detokenizer import Detokenizer
 from .engine_link import EngineLink, Token
+from .messages import TIERS
 from .prompts import Tokenizer
 from .requests import Plan
 
 REASONS = {
     "stop": inference_pb2.FINISH_REASON_STOP,
     "length": inference_pb2.FINISH_REASON_LENGTH,
-}
-TIERS = {
-    "arena": types_pb2.TIER_GPU,
-    "host": types_pb2.TIER_HOST,
-    "disk": types_pb2.TIER_DISK,
-    "store": types_pb2.TIER_STORE,
 }
 
 

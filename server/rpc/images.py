@@ -79,6 +79,13 @@ class ImageCache:
         await asyncio.to_thread(self._evict, keep=path)
         return path
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every image on the disk, by digest."""
+        return {f"sha256:{path.name}": path.stat().st_size for path in self._files()}
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if path.suffix == "" and path.is_file()]
+
     async def _image_blob(self, content: VersionContent) -> str | None:
         """Digest of the image in this server's layout, if somebody has packed one."""
         if content.layout_id == self._facts.layout_id:
@@ -123,8 +130,7 @@ class ImageCache:
 
     def _evict(self, *, keep: Path) -> None:
         """Remove images until the rest fits; whoever has one open keeps its bytes."""
-        images = [path for path in self._folder.iterdir() if path.suffix == "" and path.is_file()]
-        by_use = sorted(images, key=lambda path: path.stat().st_mtime)
+        by_use = sorted(self._files(), key=lambda path: path.stat().st_mtime)
         total = sum(path.stat().st_size for path in by_use)
         for path in by_use:
             if total <= self._max_bytes:

@@ -130,18 +130,10 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         return Prompt("", list(request.tokens.ids))
 
     def _resolved(self, target: Target, plan: Plan | None) -> types_pb2.ResolvedAdapter:
-        return types_pb2.ResolvedAdapter(
-            model=target.model,
-            adapter=target.adapter,
-            version=target.version,
-            digest=target.digest,
-            base=self._facts.name,
-            base_digest=self._facts.digest,
-            precision=self._facts.dtype,
-            event_id=target.event_id,
-            seed=plan.sampling.seed if plan is not None else 0,
-            request_id=plan.request_id if plan is not None else "",
-        )
+        resolved = self._targets.resolved(target)
+        if plan is not None:
+            resolved.seed, resolved.request_id = plan.sampling.seed, plan.request_id
+        return resolved
 
     def _model(self, target: Target) -> inference_pb2.Model:
         is_base = target.adapter_digest is None

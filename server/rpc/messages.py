@@ -16,6 +16,12 @@ from weft.adapters.records import (
 )
 from weft.protos.v1 import adapters_pb2, types_pb2
 
+TIERS = {
+    "arena": types_pb2.TIER_GPU,
+    "host": types_pb2.TIER_HOST,
+    "disk": types_pb2.TIER_DISK,
+    "store": types_pb2.TIER_STORE,
+}
 STATES = {
     VersionState.PUBLISHED: types_pb2.VERSION_STATE_PUBLISHED,
     VersionState.RETIRED: types_pb2.VERSION_STATE_RETIRED,

@@ -116,6 +116,19 @@ class Targets:
             raise ModelNotFound(f"{reference} is the base model, not an adapter")
         return target
 
+    def resolved(self, target: Target) -> types_pb2.ResolvedAdapter:
+        """Say what a reference was resolved to."""
+        return types_pb2.ResolvedAdapter(
+            model=target.model,
+            adapter=target.adapter,
+            version=target.version,
+            digest=target.digest,
+            base=self._facts.name,
+            base_digest=self._facts.digest,
+            precision=self._facts.dtype,
+            event_id=target.event_id,
+        )
+
     def require_base(self, base: str) -> None:
         """Check that a named base, by served name or digest, is this one; empty means it is."""
         if base not in ("", self._facts.name, self._facts.digest):

@@ -315,6 +315,42 @@ class Adapters(AdapterServiceServicer):
         alias = types_pb2.Alias(adapter="support", alias="latest", version=7, generation=3)
         return adapters_pb2.ListAliasesResponse(aliases=[alias])
 
+    def WarmAdapter(
+        self, request: adapters_pb2.WarmAdapterRequest, context: grpc.ServicerContext
+    ) -> Iterator[adapters_pb2.WarmAdapterResponse]:
+        self.state.note(request, context)
+        resolved = types_pb2.ResolvedAdapter(model=f"{request.model}@7", digest=DIGEST)
+        yield adapters_pb2.WarmAdapterResponse(resolved=resolved, tier=types_pb2.TIER_STORE)
+        yield adapters_pb2.WarmAdapterResponse(tier=request.tier, elapsed_ms=12)
+
+    def PinAdapter(
+        self, request: adapters_pb2.PinAdapterRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.PinAdapterResponse:
+        self.state.note(request, context)
+        return adapters_pb2.PinAdapterResponse(
+            pin=adapters_pb2.Pin(digest=DIGEST, tier=request.tier)
+        )
+
+    def UnpinAdapter(
+        self, request: adapters_pb2.UnpinAdapterRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.UnpinAdapterResponse:
+        self.state.note(request, context)
+        return adapters_pb2.UnpinAdapterResponse()
+
+    def ListResidency(
+        self, request: adapters_pb2.ListResidencyRequest, context: grpc.ServicerContext
+    ) -> adapters_pb2.ListResidencyResponse:
+        self.state.note(request, context)
+        found = adapters_pb2.Residency(
+            digest=DIGEST,
+            models=["support@7"],
+            server="127.0.0.1:7700",
+            tier=types_pb2.TIER_HOST,
+            image_bytes=2048,
+            pinned=not request.model,
+        )
+        return adapters_pb2.ListResidencyResponse(residency=[found])
+
     def WatchAdapters(
         self, request: adapters_pb2.WatchAdaptersRequest, context: grpc.ServicerContext
     ) -> Iterator[adapters_pb2.WatchAdaptersResponse]:

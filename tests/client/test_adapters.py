@@ -40,3 +40,21 @@ def test_publish_says_when_latest_is_to_stay(weft: Client, state: State, adapter
     request = state.requests[-1]
     assert "no_latest: true" in str(request)
     assert "assert_base: true" in str(request)
+
+
+def test_warming_answers_what_was_said_first_and_last(weft: Client) -> None:
+    warmed = weft.warm("support", tier=types_pb2.TIER_HOST)
+    assert (warmed.resolved.model, warmed.tier) == ("support@7", types_pb2.TIER_HOST)
+    assert warmed.elapsed_ms == 12
+
+
+def test_pins_and_places_are_asked_for_by_reference(weft: Client, state: State) -> None:
+    assert weft.pin("support").tier == types_pb2.TIER_GPU
+    weft.unpin("support:prod")
+    [found] = weft.residency("support@7")
+    assert found.models == ["support@7"]
+    assert [getattr(request, "model", "") for request in state.requests] == [
+        "support",
+        "support:prod",
+        "support@7",
+    ]

@@ -214,6 +214,37 @@ class AdapterCalls(InferenceCalls):
         request = adapters_pb2.DeleteVersionRequest(name=version_name(reference), reason=reason)
         await self.call(request, adapters_pb2.DeleteVersionResponse)
 
+    async def warm(
+        self, reference: str, *, tier: types_pb2.Tier = types_pb2.TIER_GPU
+    ) -> adapters_pb2.WarmAdapterResponse:
+        """Bring a version to a tier of the server; answer the last that the server said."""
+        warmed = adapters_pb2.WarmAdapterResponse()
+        responses = self.stream(
+            adapters_pb2.WarmAdapterRequest(model=reference, tier=tier),
+            adapters_pb2.WarmAdapterResponse,
+        )
+        async with aclosing(responses):
+            async for response in responses:
+                warmed.MergeFrom(response)
+        return warmed
+
+    async def pin(
+        self, reference: str, *, tier: types_pb2.Tier = types_pb2.TIER_GPU
+    ) -> adapters_pb2.Pin:
+        """Bring a version to a tier of the server and keep it there."""
+        request = adapters_pb2.PinAdapterRequest(model=reference, tier=tier)
+        return (await self.call(request, adapters_pb2.PinAdapterResponse)).pin
+
+    async def unpin(self, reference: str) -> None:
+        """Let a pinned version be evicted again."""
+        request = adapters_pb2.UnpinAdapterRequest(model=reference)
+        await self.call(request, adapters_pb2.UnpinAdapterResponse)
+
+    async def residency(self, reference: str = "") -> list[adapters_pb2.Residency]:
+        """List where versions lie on the server: one, or all that have a place there."""
+        request = adapters_pb2.ListResidencyRequest(model=reference)
+        return list((await self.collect(request, adapters_pb2.ListResidencyResponse)).residency)
+
     async def watch(
         self, *, cursor: str = ""
     ) -> AsyncGenerator[adapters_pb2.WatchAdaptersResponse, None]:

@@ -146,6 +146,10 @@ class Client:
     retire = blocking(Operations.retire)
     restore = blocking(Operations.restore)
     delete = blocking(Operations.delete)
+    warm = blocking(Operations.warm)
+    pin = blocking(Operations.pin)
+    unpin = blocking(Operations.unpin)
+    residency = blocking(Operations.residency)
     watch = iterating(Operations.watch)
 
     upload_dataset = blocking(Operations.upload_dataset)

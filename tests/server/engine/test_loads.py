@@ -17,6 +17,7 @@ from weft.server.engine.residency import Residency
 from .worlds import FRONT, World
 
 MODEL = "r8 on all"
+MODELS = ("r4 on q v", "r8 on all")
 Make = Callable[..., "Loading"]
 
 
@@ -130,6 +131,21 @@ def test_adapter_that_this_arena_cannot_take_fails(
     assert message in failure.message
     assert loading.residency.place_of(digest) is Place.ABSENT
     assert loading.residency.used_elements == 0
+
+
+def test_adapter_that_pinned_ones_leave_no_place_for_fails(world: World, make: Make) -> None:
+    image = read_image(world.images[world.digests[MODELS[0]]], world.facts)
+    loading = make(num_elements=2 * image.num_elements + 64)
+    for model in MODELS:
+        digest = world.digests[model]
+        loading.residency.ready(digest, str(world.images[digest]))
+        loading.residency.want(digest, FRONT, now=0.0)
+        failures = loading.run()
+        if model == MODELS[0]:
+            loading.residency.pin(digest, "arena")
+    [failure] = failures
+    assert isinstance(failure, Broken)
+    assert "of which pinned adapters leave" in failure.message
 
 
 def test_file_that_is_gone_is_told_apart(world: World, make: Make, tmp_path: Path) -> None:

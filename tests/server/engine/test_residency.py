@@ -1,12 +1,14 @@
 """Adapters in and out of the arena: laws under a state machine, and the promises one by one."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from weft.adapters.errors import QuotaExceeded
 from weft.server.engine.places import Clear, Close, Copy, Fetch, Open, Park, Place
 from weft.server.engine.residency import TURN_S, Residency
 
@@ -71,6 +73,7 @@ class ResidencyLaws(RuleBasedStateMachine):
         self.running: list[str] = []
         self.pending: list[Fetch | Open | Copy] = []
         self.now = 0.0
+        self.pinned: dict[str, str] = {}
 
     @rule(digest=st.sampled_from(["a", "b", "c", "d", "e"]))
     def want(self, digest: str) -> None:
@@ -137,6 +140,22 @@ class ResidencyLaws(RuleBasedStateMachine):
             case Copy():
                 self.residency.copied(digest)
 
+    @rule(digest=st.sampled_from(["a", "b", "c", "e"]), tier=st.sampled_from(["arena", "host"]))
+    def pin(self, digest: str, tier: str) -> None:
+        if self.residency.is_in(tier, digest):
+            with suppress(QuotaExceeded):
+                self.residency.pin(digest, tier)
+                self.pinned[digest] = tier
+
+    @rule(digest=st.sampled_from(["a", "b", "c", "e"]))
+    def unpin(self, digest: str) -> None:
+        self.residency.unpin(digest)
+        self.pinned.pop(digest, None)
+
+    @invariant()
+    def what_is_pinned_stays(self) -> None:
+        assert all(self.residency.is_in(tier, digest) for digest, tier in self.pinned.items())
+
     @invariant()
     def nothing_is_lost_and_what_runs_is_resident(self) -> None:
         self.residency.check_integrity()
@@ -145,6 +164,8 @@ class ResidencyLaws(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, everybody who waits gets to run in the end, and nobody has to end."""
         self.residency.yields_unused = False
+        for digest in self.pinned:
+            self.residency.unpin(digest)
         hungry = set(self.waiting)
         for _ in range(200):
             self.place(TURN_S)
@@ -219,6 +240,55 @@ def test_host_keeps_what_fits_and_tells_the_loader_what_does_not() -> None:
     assert residency.take_commands() == [Clear(2), Close("c")]
     assert residency.host.used_elements == SIZES["a"]
     assert residency.want("c", FRONT, now=0.0) == "store"
+
+
+def test_pins_leave_half_of_the_arena_in_one_piece() -> None:
+    residency = arena(16, host_elements=100)
+    for digest in ("a", "e", "f"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.pin("a", "arena")
+    with pytest.raises(QuotaExceeded) as caught:
+        residency.pin("f", "arena")
+    assert str(caught.value) == (
+        "pinning 64 bytes would leave 128 of the arena's 512 bytes to others; 256 are kept free"
+    )
+    assert caught.value.metadata == {"figure": "128", "limit": "256"}
+
+
+def test_pins_leave_room_for_the_largest_image_that_is_known() -> None:
+    residency = arena(16)
+    run(residency, "d")
+    residency.release("d")
+    run(residency, "e")
+    with pytest.raises(QuotaExceeded, match="512 are kept free"):
+        residency.pin("e", "arena")
+    assert residency.largest_place == 16
+
+
+def test_pins_leave_half_of_the_host_tier() -> None:
+    residency = arena(64, host_elements=16)
+    for digest in ("a", "b"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.pin("b", "host")
+    residency.pin("b", "host")
+    with pytest.raises(QuotaExceeded, match="pinning 128 bytes would leave 128 of the host's 512"):
+        residency.pin("a", "host")
+    for digest in ("c", "e", "f", "d"):
+        run(residency, digest)
+    assert residency.is_in("host", "b")
+
+
+def test_pinned_adapter_keeps_its_place_though_others_wait() -> None:
+    residency = arena(8, host_elements=8)
+    run(residency, "a")
+    residency.pin("a", "arena")
+    residency.release("a")
+    residency.want("c", FRONT, now=1.0)
+    assert obey(residency, now=10.0) == []
+    residency.unpin("a")
+    assert obey(residency, now=10.0) == ["c"]
 
 
 def test_each_front_is_asked_once() -> None:

@@ -59,6 +59,16 @@ def test_overlap_is_found() -> None:
         runs.check_integrity({"a", "b"})
 
 
+def test_largest_gap_is_between_the_owners_that_stay() -> None:
+    runs = Runs(40, alignment=ALIGNMENT)
+    for owner, at in (("a", 4), ("b", 12), ("c", 32)):
+        runs.put(owner, at=at, size=4)
+    assert runs.largest_gap(set()) == 40
+    assert runs.largest_gap({"b"}) == 24
+    assert runs.largest_gap({"a", "c"}) == 24
+    assert runs.largest_gap({"a", "b", "c"}) == 16
+
+
 def test_windows_overlap_where_they_share_an_element() -> None:
     window = Window(8, 8, ())
     assert [at for at in range(0, 24, 4) if Window(at, 4, ()).overlaps(window)] == [8, 12]

@@ -20,7 +20,9 @@ from weft.server.channel import (
     EngineMessage,
     Failed,
     Finished,
+    Located,
     Need,
+    Placed,
     Probe,
     Probed,
     Ready,
@@ -28,6 +30,7 @@ from weft.server.channel import (
     Submit,
     TokenLogprobs,
     Tokens,
+    Unplaced,
     Unready,
     Welcome,
 )
@@ -120,6 +123,7 @@ class Front:
         self.needs: list[str] = []
         self.probed: list[Probed] = []
         self.welcomes: list[Welcome] = []
+        self.placed: list[Placed | Unplaced | Located] = []
         self.is_gone = False
         self.images: dict[str, Path] = dict(world.images)
 
@@ -144,6 +148,8 @@ class Front:
                 self.probed.append(message)
             case Welcome():
                 self.welcomes.append(message)
+            case Placed() | Unplaced() | Located():
+                self.placed.append(message)
         return not self.is_gone
 
     def submit(

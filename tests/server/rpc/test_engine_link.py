@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weft.adapters.admission import Candidate
-from weft.adapters.errors import ContentCorrupt, Refused
+from weft.adapters.errors import ContentCorrupt, QuotaExceeded, Refused
 from weft.server.channel import (
     BUILD,
     Abort,
@@ -18,15 +18,22 @@ from weft.server.channel import (
     Finished,
     FoundViolation,
     FrontMessage,
+    Held,
     Hello,
+    Locate,
+    Located,
     Need,
+    Placed,
     Probe,
     Probed,
     Ready,
     Sampling,
     Submit,
     Tokens,
+    Unpin,
+    Unplaced,
     Unready,
+    Warm,
     Welcome,
 )
 from weft.server.errors import (
@@ -292,6 +299,48 @@ async def test_what_a_probe_finds_refuses_the_adapter(engine: Engine, link: Engi
     engine.say(Probed(probe=asked.probe, violations=found))
     with pytest.raises(Refused, match="NO_EFFECT"):
         await probing
+
+
+async def test_an_errand_is_told_step_by_step_until_its_end(
+    engine: Engine, link: EngineLink
+) -> None:
+    places = link.warm("sha256:a", "host", pin=True)
+    first = asyncio.create_task(anext(places))
+    asked = await engine.hear()
+    assert isinstance(asked, Warm)
+    assert (asked.digest, asked.tier, asked.pin) == ("sha256:a", "host", True)
+    engine.say(Placed(asked.call, "disk", reached=False))
+    engine.say(Placed(asked.call, "host", reached=True))
+    assert await first == "disk"
+    assert [place async for place in places] == ["host"]
+    link.unpin("sha256:a")
+    assert await engine.hear() == Unpin("sha256:a")
+
+
+async def test_what_the_engine_holds_is_answered(engine: Engine, link: EngineLink) -> None:
+    asking = asyncio.create_task(link.locate())
+    asked = await engine.hear()
+    assert isinstance(asked, Locate)
+    held = [Held("sha256:a", "arena", 9, None, 0.5)]
+    engine.say(Located(asked.call, held))
+    assert await asking == held
+
+
+async def test_an_errand_ends_with_its_error_or_with_the_engine(
+    engine: Engine, link: EngineLink
+) -> None:
+    refused = asyncio.create_task(anext(link.warm("sha256:a", "arena", pin=True)))
+    asked = await engine.hear()
+    assert isinstance(asked, Warm)
+    engine.say(Unplaced(asked.call, "QUOTA_EXCEEDED", "full", {"figure": "1", "limit": "2"}))
+    with pytest.raises(QuotaExceeded, match="full") as caught:
+        await refused
+    assert caught.value.metadata == {"figure": "1", "limit": "2"}
+    lost = asyncio.create_task(link.locate())
+    await engine.hear()
+    engine.socket.close()
+    with pytest.raises(EngineUnavailable):
+        await lost
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ async def test_an_image_is_brought_once(place: Place, folders: list[Path]) -> No
     paths = await asyncio.gather(*(cache.bring(digest) for _ in range(4)))
     [path] = set(paths)
     assert read_image(path, place.facts).digest == digest
+    assert cache.sizes() == {digest: path.stat().st_size}
     content = place.stores.view.find_content(digest)
     assert content is not None
     assert digest_file(path) == content.image_digest
