@@ -16,9 +16,13 @@ from weft.server.channel import (
     FoundViolation,
     FrontMessage,
     FrontSocket,
+    Held,
     Hello,
     LoadSample,
+    Locate,
+    Located,
     Need,
+    Placed,
     Probe,
     Probed,
     Ready,
@@ -28,7 +32,10 @@ from weft.server.channel import (
     Submit,
     TokenLogprobs,
     Tokens,
+    Unpin,
+    Unplaced,
     Unready,
+    Warm,
     Welcome,
 )
 
@@ -48,6 +55,9 @@ FROM_FRONT: list[FrontMessage] = [
     Abort(stream=1),
     Ready(digest="sha256:a", path="/a"),
     Unready(digest="sha256:a", reason="CONTENT_CORRUPT", message="no"),
+    Warm(call=1, digest="sha256:a", tier="host", pin=True),
+    Unpin(digest="sha256:a"),
+    Locate(call=2),
     Probe(probe=1, digest="sha256:a", image="/i", config="/c", weights="/w", allow_no_effect=False),
 ]
 FROM_ENGINE: list[EngineMessage] = [
@@ -66,6 +76,9 @@ FROM_ENGINE: list[EngineMessage] = [
         tier="arena",
     ),
     Failed(stream=1, reason="STEP_FAILED", message="no", metadata={"step": "1"}),
+    Placed(call=1, tier="host", reached=True),
+    Unplaced(call=1, reason="QUOTA_EXCEEDED", message="full", metadata={"limit": "1"}),
+    Located(call=2, held=[Held("sha256:a", "arena", 9, None, 0.5)]),
     Need(digest="sha256:a"),
     Probed(probe=1, violations=[FoundViolation("NO_EFFECT", "", "0", "a change")]),
     Stats(
