@@ -62,6 +62,7 @@ def test_text_tokens_and_chat_that_say_the_same_get_the_same_answer(weft: Client
     rendered = weft.tokenize("base", chat=[user("hello")])
     chat = generate_request(chat=ChatPrompt(messages=[user("hello")]))
     tokens = generate_request(tokens=TokenPrompt(ids=rendered.token_ids))
+    tokens.priority = types_pb2.PRIORITY_HIGH
     texts = {answer_of(weft, request).text for request in (chat, tokens)}
     assert texts == {text_of(weft, text=rendered.text)}
 

@@ -130,7 +130,7 @@ def test_what_passes_by_itself_carries_a_retry_delay(error: Exception) -> None:
 
 
 def test_an_error_that_knows_when_to_come_back_says_so() -> None:
-    retry = details(server.QueueFull("full", retry_s=17))["RetryInfo"]
+    retry = details(engine_error("QUEUE_FULL", "full", {"retry_s": "17"}))["RetryInfo"]
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert retry.retry_delay.seconds == 17
 
