@@ -18,10 +18,6 @@ class Ledger:
         self._shares = Share()
         self._orderers: dict[str, Sequence] = {}
 
-    @property
-    def num_waiting(self) -> int:
-        return self._shares.num_waiting
-
     def taken_us(self, tenant: str, digest: str | None) -> tuple[float, float]:
         """What a tenant has taken, and what it has for one adapter or for the base."""
         share = self._shares.part(tenant)
@@ -39,6 +35,11 @@ class Ledger:
         """Its adapter is not in the arena; it pays for the load unless another does."""
         assert sequence.digest is not None
         self._orderers.setdefault(sequence.digest, sequence)
+
+    def cancel_load(self, sequence: Sequence) -> None:
+        """The sequence ends before it was admitted; whoever shares its load gets it free."""
+        if sequence.digest is not None and self._orderers.get(sequence.digest) is sequence:
+            del self._orderers[sequence.digest]
 
     def admit(self, sequence: Sequence) -> None:
         """Charge what was cached, and the load that has ended, if there was one."""
@@ -71,3 +72,8 @@ class Ledger:
     def charge(self, sequence: Sequence, us: float) -> None:
         """Count device microseconds."""
         self._shares.charge(us, sequence.tenant, sequence.digest)
+
+    def check_integrity(self, waiting: list[Sequence]) -> None:
+        """Assert that these wait, and that nobody else is to pay for a load."""
+        assert self._shares.num_waiting == len(waiting)
+        assert set(self._orderers.values()) <= set(waiting)

@@ -322,6 +322,7 @@ class Scheduler:
             if sequence.digest is not None:
                 self._residency.unwant(sequence.digest)
             self._parked.pop(sequence, None)
+            self._ledger.cancel_load(sequence)
         self._release_blocks(sequence)
         sequence.state = State.FINISHED
         self._forget_deadlines()

@@ -88,7 +88,7 @@ class Waiting:
     def check_integrity(self) -> None:
         """Assert that both views hold the same sequences, each in its order."""
         assert self.by_arrival == sorted(self.by_arrival, key=_arrival)
-        assert self._order.ledger.num_waiting == len(self.by_arrival)
+        self._order.ledger.check_integrity(self.by_arrival)
         assert self.queued.tokens == sum(len(sequence.tokens) for sequence in self.by_arrival)
         assert sum(part.sequences for part in self._queued.values()) == len(self.by_arrival)
         grouped = []
