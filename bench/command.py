@@ -246,6 +246,45 @@ def serving(
     finish(context, record, out)
 
 
+@bench.command("soak")
+@click.option("--minutes", type=click.FloatRange(0), default=30, show_default=True, help="Churn.")
+@click.option(
+    "--round-s", type=click.FloatRange(0.5), default=15, show_default=True, help="Rounds."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and requests.")
+@out_option
+@note_option
+@commit_option
+@click.pass_context
+def soak(
+    context: click.Context,
+    minutes: float,
+    round_s: float,
+    seed: int,
+    out: Path,
+    note: str,
+    commit: str | None,
+) -> None:
+    """Publish, use, retire, cancel and let deadlines pass on a tiny model, in rounds.
+
+    Between two rounds the server rests: nothing may be in use, no process may have restarted,
+    files and memory may not grow, and no token may differ from a single request's.
+    """
+    from .errors import BenchError
+    from .machine import find_source
+    from .soak.suite import SoakOptions, run_soak
+    from .suite import Invocation
+
+    try:
+        invocation = Invocation(command_line(), find_source(commit), note)
+        with TemporaryDirectory(prefix="weft-soak-") as folder:
+            options = SoakOptions(60 * minutes, round_s, seed)
+            record = run_soak(options, Path(folder), invocation=invocation, say=say)
+    except (BenchError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    finish(context, record, out)
+
+
 class SliceOf(click.ParamType[Slice]):
     """Which slice of how many, as `1/4`."""
 

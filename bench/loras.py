@@ -78,6 +78,7 @@ def write_files(
     generator: torch.Generator,
     *,
     targets: Collection[str] | None = None,
+    std: float = STD,
 ) -> tuple[Path, Path]:
     """Write PEFT's config and weights into a new folder.
 
@@ -92,7 +93,7 @@ def write_files(
     }
     config, weights = files / "adapter_config.json", files / "adapter_model.safetensors"
     config.write_text(json.dumps(_config(facts, rank, members)))
-    save_file(_tensors(facts, rank, members, generator), weights)
+    save_file(_tensors(facts, rank, members, generator, std), weights)
     return config, weights
 
 
@@ -112,12 +113,13 @@ def _tensors(
     rank: int,
     members: Mapping[str, tuple[Site, Member]],
     generator: torch.Generator,
+    std: float,
 ) -> dict[str, Tensor]:
     dtype = serving_dtype(facts)
 
     def draw(*shape: int) -> Tensor:
         values = torch.randn(*shape, generator=generator, device=generator.device)
-        return (STD * values).to(dtype).cpu()
+        return (std * values).to(dtype).cpu()
 
     tensors = {}
     for name, (site, member) in members.items():

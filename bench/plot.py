@@ -6,7 +6,7 @@ from .svg import Bar, Point, draw_bars, draw_points
 from .table import is_of_kernels
 from .trials import COLD, OURS
 
-MAIN_FIGURE = {"engine": "rate", "cpu": "rate", "serving": "rate"}
+MAIN_FIGURE = {"engine": "rate", "cpu": "rate", "serving": "rate", "soak": "rss"}
 
 
 def draw_record(record: Record) -> str:

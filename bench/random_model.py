@@ -15,7 +15,13 @@ STD = 0.02
 
 
 def build_model(
-    shape: Shape, *, seed: int, device: torch.device, dtype: torch.dtype, attention: str
+    shape: Shape,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str,
+    std: float = STD,
 ) -> PreTrainedModel:
     """Build the model where it will run; equal seeds give equal weights on one kind of device.
 
@@ -25,13 +31,13 @@ def build_model(
     torch.manual_seed(seed)
     with torch.device(device):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            make_config(shape), dtype=dtype, attn_implementation=attention
+            make_config(shape, std=std), dtype=dtype, attn_implementation=attention
         )
     model.eval().requires_grad_(False)
     return model
 
 
-def make_config(shape: Shape) -> PretrainedConfig:
+def make_config(shape: Shape, *, std: float = STD) -> PretrainedConfig:
     return AutoConfig.for_model(
         "llama",
         hidden_size=shape.hidden_size,
@@ -43,7 +49,7 @@ def make_config(shape: Shape) -> PretrainedConfig:
         tie_word_embeddings=shape.tied,
         max_position_embeddings=shape.max_context,
         rope_parameters=dict(shape.rope),
-        initializer_range=STD,
+        initializer_range=std,
         bos_token_id=None,
         eos_token_id=None,
         pad_token_id=None,

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from weft.adapters.sites import BaseFacts
 from weft.bench.errors import DiskTooSmall, ServerDown
 from weft.bench.loras import write_files
-from weft.bench.random_model import build_model, describe
+from weft.bench.random_model import STD, build_model, describe
 from weft.bench.shapes import SHAPES, Shape
 from weft.client import Client
 
@@ -57,11 +57,14 @@ class HostOptions:
 
     Attributes:
         more: Further flags of `weft serve`.
+        std: Of the weights of base and adapters.
     """
 
     device: str
     seed: int
     more: str = ""
+    dtype: str = "bfloat16"
+    std: float = STD
 
 
 @contextmanager
@@ -81,7 +84,7 @@ def open_host(setting: Setting, options: HostOptions, folder: Path) -> Iterator[
         *("--listen", address, "--metrics", metrics, "--served-name", facts.name),
         *("--data-dir", str(folder / "data"), "--api-keys", str(_write_keys(keys, folder))),
         *("--arena-bytes", str(setting.arena_bytes), "--device", options.device),
-        *("--dtype", "bfloat16", "--no-worker", *shlex.split(options.more)),
+        *("--dtype", options.dtype, "--no-worker", *shlex.split(options.more)),
     ]
     with run_server([WEFT, "serve", str(folder / f"llama-{shape.name}"), *flags], folder) as (
         process,
@@ -110,8 +113,9 @@ def _save_base(shape: Shape, options: HostOptions, folder: Path) -> BaseFacts:
         shape,
         seed=options.seed,
         device=torch.device(options.device),
-        dtype=torch.bfloat16,
+        dtype=getattr(torch, options.dtype),
         attention="eager",
+        std=options.std,
     )
     facts = describe(model, shape, seed=options.seed)
     model.save_pretrained(folder)
@@ -138,7 +142,7 @@ def _write_adapter(
     device = torch.device(options.device)
     generator = torch.Generator(device).manual_seed(options.seed * 1_000_003 + place)
     files = folder / "adapters" / spec.name
-    write_files(facts, files, spec.rank, generator, targets=spec.targets)
+    write_files(facts, files, spec.rank, generator, targets=spec.targets, std=options.std)
     return files
 
 

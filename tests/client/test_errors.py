@@ -5,6 +5,7 @@ import pytest
 from google.rpc import status_pb2
 
 from weft.client import AsyncClient, Client, FieldViolation, WeftError, error_of_status
+from weft.client.errors import weft_errors
 
 from .service import NO_ENGINE, QUEUE_FULL, REFUSED
 
@@ -61,4 +62,24 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 def test_a_passed_deadline_is_an_error_of_its_own(address: str) -> None:
     with Client(address, timeout_s=0.2) as weft, pytest.raises(WeftError) as raised:
         weft.complete("endless", text="go")
+    assert raised.value.reason == "DEADLINE_EXCEEDED"
+
+
+class Overtaken(grpc.RpcError):
+    """A call that ended by its deadline while the server's own status was under way."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def details(self) -> str:
+        return "Stream removed"
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:  # type: ignore[override]
+        status = status_pb2.Status(code=4, message="the first token is predicted after 7 ms")
+        return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def test_a_deadline_that_overtakes_the_status_is_an_error_as_well() -> None:
+    with pytest.raises(WeftError, match="Stream removed") as raised, weft_errors():
+        raise Overtaken
     assert raised.value.reason == "DEADLINE_EXCEEDED"

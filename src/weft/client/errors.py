@@ -86,7 +86,15 @@ def weft_errors() -> Iterator[None]:
     except grpc.RpcError as error:
         # On both kinds of channel what is raised is, or acts as, the call that failed.
         call = cast(grpc.Call, error)
-        status = rpc_status.from_call(call)
+        status = _status_of(call)
         if status is None:
             status = status_pb2.Status(code=call.code().value[0], message=call.details())
         raise error_of_status(status) from error
+
+
+def _status_of(call: grpc.Call) -> status_pb2.Status | None:
+    """Read the server's status; None without one, or when the call ended otherwise meanwhile."""
+    try:
+        return rpc_status.from_call(call)
+    except ValueError:
+        return None
