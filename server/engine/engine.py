@@ -437,7 +437,7 @@ class Engine:
             if isinstance(failure, Broken):
                 self._fail_load(failure.digest, failure.reason, failure.message)
                 continue
-            self._probing.fail(failure.digest, "the image is no longer on the local disk")
+            self._probing.lose(failure.digest)
             self._errands.refetch(failure.digest)
             for sequence in self.scheduler.waiting_for(failure.digest):
                 self.residency.refetch(failure.digest, sequence.peer)

@@ -84,8 +84,7 @@ class Probing:
             assert_base=True,
             allow_no_effect=request.allow_no_effect,
         )
-        self._residency.ready(request.digest, request.image)
-        self._residency.want(request.digest, peer, now=time.monotonic())
+        self._want(peer, request)
         self._pending.append(Pending(peer, request, adapter))
 
     def step(self) -> bool:
@@ -100,6 +99,24 @@ class Probing:
                 elif self._run(probe):
                     return True
         return False
+
+    def lose(self, digest: str) -> None:
+        """The image has gone: it was of another publication of this content, which has ended.
+
+        Each probe has an image of its own for as long as it runs.
+        """
+        for probe in [p for p in self._pending if p.request.digest == digest]:
+            if probe.verdict is not None:
+                continue
+            self._residency.unwant(digest)
+            if Path(probe.request.image).exists():
+                self._want(probe.peer, probe.request)
+            else:
+                self._refuse(probe, _mismatch("the image is no longer on the local disk"))
+
+    def _want(self, peer: bytes, request: Probe) -> None:
+        self._residency.ready(request.digest, request.image)
+        self._residency.want(request.digest, peer, now=time.monotonic())
 
     def fail(self, digest: str, message: str) -> None:
         """The image could not be loaded: refuse the probes that wait for it."""
