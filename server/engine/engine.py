@@ -203,9 +203,8 @@ class Engine:
                 self._fail(chunk.sequence, "STEP_FAILED", "the engine's step failed")
         else:
             self._deliver(plan, drawn)
-        seconds = time.monotonic() - started
-        self._step_time.observe(plan.num_tokens, plan.kv_tokens, seconds)
-        self._figures.count_step(plan, kind=kind, seconds=seconds)
+            self._step_time.observe(plan.num_tokens, plan.kv_tokens, time.monotonic() - started)
+        self._figures.count_step(plan, kind=kind, seconds=time.monotonic() - started)
         self._probing.step()
         return True
 

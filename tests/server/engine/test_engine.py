@@ -314,6 +314,7 @@ def test_failed_step_fails_its_own_sequences_only(
     keys = front.engine.cache.k
     front.engine.cache.k = []
     front.step()
+    assert front.engine._step_time.num_observed == 0, "it teaches nothing of a step's time"
     front.engine.cache.k = keys
     fine = front.submit(prompt(5))
     front.finish()
