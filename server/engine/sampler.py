@@ -15,10 +15,10 @@ from torch.nn.functional import pad
 from weft.server.channel import Sampling, TokenLogprobs
 
 from .adjust import adjust
+from .edges import kth_largest, nucleus_edge
 from .noise import TOKENS_PER_COUNTER, gumbel
 from .row import Row
 
-NUCLEUS_TOKENS = 1024  # topk of so many takes a twentieth of a sort at 128k tokens
 NOISE_RANGE = 26.2  # largest less smallest noise: what lies further below the best cannot win
 
 
@@ -58,10 +58,12 @@ def keep(logits_BV: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     vocab_size = logits_BV.shape[-1]
     k_B = [min(s.top_k or vocab_size, vocab_size) for s in samplings]
     if min(k_B) < vocab_size:
-        scores_BV = _at_least(scores_BV, _kth_largest(scores_BV, k_B))
+        largest_k = max(k for k in k_B if k < vocab_size)
+        k_B1 = torch.tensor(k_B, device=scores_BV.device)[:, None]
+        scores_BV = _at_least(scores_BV, kth_largest(scores_BV, k_B1, largest_k=largest_k))
     if any(s.top_p < 1 for s in samplings):
         p_B1 = _column([s.top_p for s in samplings], scores_BV)
-        scores_BV = _at_least(scores_BV, _nucleus_edge(scores_BV, p_B1))
+        scores_BV = _at_least(scores_BV, nucleus_edge(scores_BV, p_B1))
     if any(s.min_p > 0 for s in samplings):
         ratio = _column([s.min_p for s in samplings], scores_BV).log()
         scores_BV = _at_least(scores_BV, scores_BV.amax(dim=-1, keepdim=True) + ratio)
@@ -70,32 +72,6 @@ def keep(logits_BV: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 def _at_least(scores_BV: Tensor, edge_B1: Tensor) -> Tensor:
     return scores_BV.masked_fill(scores_BV < edge_B1, -torch.inf)
-
-
-def _kth_largest(scores_BV: Tensor, k_B: Sequence[int]) -> Tensor:
-    vocab_size = scores_BV.shape[-1]
-    largest = scores_BV.topk(max(k for k in k_B if k < vocab_size)).values
-    edges = [
-        largest[i, k - 1] if k < vocab_size else largest.new_tensor(-torch.inf)
-        for i, k in enumerate(k_B)
-    ]
-    return torch.stack(edges)[:, None]
-
-
-def _nucleus_edge(scores_BV: Tensor, p_B1: Tensor, *, num_best: int = NUCLEUS_TOKENS) -> Tensor:
-    """The lowest score whose betters hold less than p of the probability; -inf where p is 1.
-
-    Looks among the best `num_best`, and for the rows whose nucleus is larger among all.
-    """
-    best = scores_BV.topk(min(num_best, scores_BV.shape[-1])).values
-    mass = (best - scores_BV.logsumexp(dim=-1, keepdim=True)).exp()
-    outside = mass.cumsum(dim=-1) - mass >= p_B1
-    edge_B1 = best.masked_fill(outside, torch.inf).amin(dim=-1, keepdim=True)
-    larger = (~outside[:, -1] & (p_B1[:, 0] < 1)).nonzero()[:, 0]
-    if len(larger) and best.shape[-1] < scores_BV.shape[-1]:
-        every = scores_BV.shape[-1]
-        edge_B1[larger] = _nucleus_edge(scores_BV[larger], p_B1[larger], num_best=every)
-    return edge_B1.masked_fill(p_B1 >= 1, -torch.inf)
 
 
 def _noise(scores_BV: Tensor, rows: Sequence[Row]) -> Tensor:
