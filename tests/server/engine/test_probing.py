@@ -73,8 +73,8 @@ def test_image_that_cannot_be_read_is_refused(
 def test_probe_passes_on_its_own_image_when_that_of_an_equal_one_has_gone(
     world: World, front: Front, tmp_path: Path
 ) -> None:
-    front.probe("r8 on all")
     front.probe("r8 on all", image=tmp_path / "gone")
+    front.probe("r8 on all")
     found = [[v.code for v in probed.violations] for probed in front.finish_probes(2)]
     assert sorted(found) == [[], ["PROBE_MISMATCH"]]
 
