@@ -77,7 +77,7 @@ def _launch(
     round_first: bool,
 ) -> Tensor:
     x_THK = x_TK if x_TK.dim() == 3 else x_TK.unsqueeze(1)
-    _check(x_THK, weight_K)
+    check_norm(x_THK, weight_K)
     if residual_TK is not None and residual_TK.stride(-1) != 1:
         raise ValueError(f"the columns of residual {tuple(residual_TK.shape)} are not adjacent")
     num_tokens, num_heads, width = x_THK.shape
@@ -103,7 +103,8 @@ def _launch(
     return y_TK
 
 
-def _check(x_THK: Tensor, weight_K: Tensor) -> None:
+def check_norm(x_THK: Tensor, weight_K: Tensor) -> None:
+    """Raise ValueError unless rows and weight are as `rmsnorm` wants them."""
     if weight_K.dtype != x_THK.dtype:
         raise ValueError(f"the weight is {weight_K.dtype}, x {x_THK.dtype}")
     if weight_K.shape != x_THK.shape[2:] or not weight_K.is_contiguous():

@@ -52,11 +52,10 @@ def rope(
 
     Source: RoPE, Su et al. 2021, arXiv:2104.09864; roundings as in transformers' functions.
     """
-    _check_rows(q_THD, k_TGD, v_TGD)
-    _check_indices(positions_T, cache_index_T, num_rows=q_THD.shape[0])
-    _check_angles(q_THD, cos_XE, sin_XE, in_fp32=in_fp32)
-    _check_cache(k_TGD, k_cache_PZGD)
-    _check_cache(v_TGD, v_cache_PZGD)
+    check_rope(
+        q_THD, k_TGD, v_TGD, positions_T, cache_index_T, cos_XE, sin_XE, k_cache_PZGD,
+        v_cache_PZGD, in_fp32=in_fp32,
+    )  # fmt: skip
     num_rows, num_heads, head_size = q_THD.shape
     num_kv_heads = k_TGD.shape[1]
     block_h = block_heads(head_size)
@@ -92,6 +91,27 @@ def block_heads(head_size: int) -> int:
     """How many heads one program turns."""
     width: int = triton.next_power_of_2(head_size)
     return max(1, TILE // width)
+
+
+def check_rope(
+    q_THD: Tensor,
+    k_TGD: Tensor,
+    v_TGD: Tensor,
+    positions_T: Tensor,
+    cache_index_T: Tensor,
+    cos_XE: Tensor,
+    sin_XE: Tensor,
+    k_cache_PZGD: Tensor,
+    v_cache_PZGD: Tensor,
+    *,
+    in_fp32: bool,
+) -> None:
+    """Raise ValueError unless everything is as `rope` wants it."""
+    _check_rows(q_THD, k_TGD, v_TGD)
+    _check_indices(positions_T, cache_index_T, num_rows=q_THD.shape[0])
+    _check_angles(q_THD, cos_XE, sin_XE, in_fp32=in_fp32)
+    _check_cache(k_TGD, k_cache_PZGD)
+    _check_cache(v_TGD, v_cache_PZGD)
 
 
 def _check_rows(q_THD: Tensor, k_TGD: Tensor, v_TGD: Tensor) -> None:

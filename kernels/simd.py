@@ -122,6 +122,17 @@ def store_part(
 
 
 @intrinsic
+def round_to(_context: Any, array: Any, _vector: Any) -> tuple[Any, Codegen]:
+    """The nearest values that the array can hold; of two, the even one."""
+
+    def generate(_context: Any, builder: Builder, signature: Any, args: Any) -> Any:
+        stored = KINDS[signature.args[0].dtype]
+        return _widen(builder, _narrow(builder, args[1], stored), stored)
+
+    return VECTOR(array, VECTOR), generate
+
+
+@intrinsic
 def fma(_context: Any, _a: Any, _b: Any, _c: Any) -> tuple[Any, Codegen]:
     """a * b + c, rounded once."""
 

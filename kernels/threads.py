@@ -103,10 +103,18 @@ def _numba_cache(folder: Path) -> Iterator[None]:
         config.CACHE_DIR = before
 
 
-def run_loop(loop: Any, *arguments: int) -> None:
-    """Enter `loop` on every thread of torch's, and wait until all have left it."""
+def run_loop(loop: Any, *arguments: int, alone: bool = False) -> ctypes.Array[ctypes.c_int64]:
+    """Enter `loop` on every thread of torch's, and wait until all have left it.
+
+    Args:
+        alone: On this thread only, which wakes no other: for little work.
+
+    Returns:
+        The arguments as the loop left them.
+    """
     frame = (ctypes.c_int64 * len(arguments))(*arguments)
-    _parallel(loop.address, frame, torch.get_num_threads(), 0)
+    _parallel(loop.address, frame, 1 if alone else torch.get_num_threads(), 0)
+    return frame
 
 
 @njit

@@ -39,6 +39,7 @@ from .load_probe import (
 from .lora_linear import SiteLinear, SiteStep
 from .recorder import record_layers
 from .rotation import rope_swap
+from .row_ops import RowOps, choose_row_ops
 from .row_swaps import glu_swap, norm_swap
 
 log = logging.getLogger(__name__)
@@ -117,20 +118,18 @@ class LoadedModel:
         arena.add_lora(delta_TN, x_TK, segments, site)
         return delta_TN
 
-    def row_swaps(self, tokens_T: Tensor) -> list[Swap]:
-        """The modules and functions that a probe proves to be what a kernel computes.
+    def row_swaps(self, tokens_T: Tensor, ops: RowOps) -> list[Swap]:
+        """The modules and functions that a probe proves to compute what an op does.
 
         Call it before any other swap is made.
         """
-        return [
-            norm_swap(self._model),
-            glu_swap(self._model),
-            rope_swap(
-                self._model,
-                self._attention,
-                lambda: self.forward_base(*_whole_step(self, tokens_T)),
-            ),
-        ]
+
+        def run() -> None:
+            self.forward_base(*_whole_step(self, tokens_T))
+
+        norms = norm_swap(self._model, ops.norm)
+        ropes = rope_swap(self._model, ops.rope, self._attention, run)
+        return [norms, ropes, glu_swap(self._model)] if ops.glu else [norms, ropes]
 
     def keep(self, swap: Swap) -> None:
         """Remember a swap that has been made, for `restore`."""
@@ -195,8 +194,7 @@ def adapt_model(
     attention = PagedAttention(layers, choose_path(layers, model.dtype, model.device))
     loaded = LoadedModel(model, facts, attention, sites, step)
     _check_rows(loaded, prompts[0])
-    # proven before anything is merged; a CPU has no kernels that gain here
-    rows = loaded.row_swaps(prompts[0]) if loaded.device.type == "cuda" else []
+    rows = loaded.row_swaps(prompts[0], choose_row_ops(loaded.device))
     merged = apply_swap(merge_swap(sites), loaded, prompts[0])
     pack = pack_swap(model, sites)
     packed = pack.skip() if merged.undone else apply_swap(pack, loaded, prompts[0])

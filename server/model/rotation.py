@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from weft.kernels import reference_rows
-from weft.kernels.rope import rope
 
 from .adapt import Swap
+from .row_ops import RopeOp
 
 if TYPE_CHECKING:
     from .attention import PagedAttention
@@ -87,9 +87,10 @@ class Angles(NamedTuple):
 
 
 class Rotation:
-    """Rotates by the kernel, where attention would write the keys."""
+    """Rotates by an op, where attention would write the keys."""
 
-    def __init__(self, form: RopeForm) -> None:
+    def __init__(self, op: RopeOp, form: RopeForm) -> None:
+        self._op = op
         self._form = form
         self._pending: Angles | None = None
         self._angles: dict[int, Angles] = {}
@@ -116,7 +117,7 @@ class Rotation:
         if self._pending is None:
             return False
         angles, self._pending = self._pending, None
-        rope(
+        self._op.run(
             *(heads[0].transpose(0, 1) for heads in (q_1HTD, k_1GTD, v_1GTD)),
             positions_T=angles.rows_T,
             cache_index_T=cache_index_T,
@@ -189,11 +190,15 @@ class RotaryRecorder:
     def end(self) -> None:
         pass
 
-    def form(self) -> RopeForm | None:
-        """The form of all calls, if there is one, and nothing stood between it and attention."""
+    def form(self, op: RopeOp) -> RopeForm | None:
+        """The form of all calls that the op takes, if attention got their very results."""
         if not self.calls or self.num_taken != len(self.calls):
             return None
-        forms = (RopeForm(*flags) for flags in product((False, True), repeat=3))
+        forms = (
+            RopeForm(*flags)
+            for flags in product((False, True), repeat=3)
+            if op.interleaved or not flags[0]
+        )
         return next((f for f in forms if all(call.has(f) for call in self.calls)), None)
 
 
@@ -224,8 +229,10 @@ def install_stand_ins(model: nn.Module) -> None:
             names[NAME] = StandIn(own)
 
 
-def rope_swap(model: nn.Module, attention: "PagedAttention", run: Callable[[], object]) -> Swap:
-    """Rotate by `kernels.rope` where the family's function has one of its forms.
+def rope_swap(
+    model: nn.Module, op: RopeOp, attention: "PagedAttention", run: Callable[[], object]
+) -> Swap:
+    """Rotate by `op` where the family's function has one of its forms.
 
     Args:
         run: Runs a step of the model.
@@ -235,11 +242,11 @@ def rope_swap(model: nn.Module, attention: "PagedAttention", run: Callable[[], o
     attention.rotary = recorder
     run()
     attention.rotary = None
-    form, count = recorder.form(), len(recorder.calls)
+    form, count = recorder.form(op), len(recorder.calls)
 
     def make() -> None:
         assert form is not None
-        attention.rotary = Rotation(form)
+        attention.rotary = Rotation(op, form)
 
     def undo() -> None:
         attention.rotary = None

@@ -1,12 +1,14 @@
 """Row ops of our own in place of transformers' modules, where a probe proves them the same.
 
-What is proven bit for bit is the definition in plain torch; what runs is its kernel. A module keeps
-its place and its weights: only its forward is another, so undoing is to take that away.
+What is proven bit for bit is the definition in plain torch, and what runs is its kernel; or, on a
+CPU, the very op that runs. A module keeps its place and its weights: only its forward is another,
+so undoing is to take that away.
 """
 
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple, TypeAlias, get_args
 
@@ -14,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from weft.kernels import activation, norm, reference_rows
+from weft.kernels import activation, reference_rows
 from weft.kernels.activation import Activation
 
 from .adapt import Swap
 from .lora_linear import Tap
+from .row_ops import NormOp
 
 PROBE_ROWS = 64
 SMALLEST, LARGEST = 1e-3, 30.0  # sizes of the rows: a wrong epsilon shows in small ones only
@@ -27,7 +30,7 @@ Forward: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class NormForm(NamedTuple):
-    """What `kernels.norm.rmsnorm` has to be told."""
+    """What an op has to be told."""
 
     eps: float
     add_one: bool
@@ -44,10 +47,10 @@ class GatedMlp(NamedTuple):
 
 
 @torch.inference_mode()
-def norm_swap(model: PreTrainedModel) -> Swap:
-    """Run every RMSNorm that rounds in one of four ways by `kernels.norm`."""
+def norm_swap(model: PreTrainedModel, op: NormOp) -> Swap:
+    """Run every RMSNorm that rounds in one of four ways by `op`."""
     norms = [m for m in model.modules() if type(m).__name__.endswith("RMSNorm")]
-    return _forward_swap("rmsnorm", norms, [_norm_forward(m, model.dtype) for m in norms])
+    return _forward_swap("rmsnorm", norms, [_norm_forward(m, model.dtype, op) for m in norms])
 
 
 @torch.inference_mode()
@@ -62,19 +65,21 @@ def glu_swap(model: PreTrainedModel) -> Swap:
     return _forward_swap("glu", [mlp.module for mlp in mlps], forwards)
 
 
-def prove_norm(module: nn.Module, dtype: torch.dtype) -> NormForm | None:
+def prove_norm(module: nn.Module, dtype: torch.dtype, op: NormOp) -> NormForm | None:
     """The form that gives the module's very bits, if there is one."""
     weight = getattr(module, "weight", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not isinstance(weight, Tensor) or weight.dim() != 1 or weight.dtype != dtype:
         return None
-    if not isinstance(eps, float) or len(inspect.signature(module.forward).parameters) != 1:
+    if len(weight) % op.multiple or not isinstance(eps, float):
+        return None
+    if len(inspect.signature(module.forward).parameters) != 1:
         return None
     x_TK = _probe_rows(len(weight), dtype, weight.device)
     expected: Tensor = module(x_TK)
     for add_one, round_first in product((False, True), repeat=2):
         form = NormForm(eps, add_one, round_first)
-        if torch.equal(reference_rows.rmsnorm(x_TK, weight, **form._asdict()), expected):
+        if torch.equal(op.proven(x_TK, weight, **form._asdict()), expected):
             return form
     return None
 
@@ -105,16 +110,17 @@ def prove_glu(mlp: GatedMlp, dtype: torch.dtype) -> Activation | None:
     return None
 
 
-def _norm_forward(module: nn.Module, dtype: torch.dtype) -> Forward | None:
-    form, weight_K = prove_norm(module, dtype), getattr(module, "weight", None)
+def _norm_forward(module: nn.Module, dtype: torch.dtype, op: NormOp) -> Forward | None:
+    form, weight_K = prove_norm(module, dtype, op), getattr(module, "weight", None)
     if form is None:
         return None
     assert isinstance(weight_K, Tensor)
 
+    run = partial(op.run, **form._asdict())
+
     def forward(x: Tensor) -> Tensor:
-        rows = x if x.dim() == 2 else x.flatten(0, 1)
-        y = norm.rmsnorm(rows, weight_K, **form._asdict())
-        return y.view(x.shape)
+        """Of `[T, K]`, or of one sequence, `[1, T, K]` or `[1, T, H, K]`."""
+        return run(x, weight_K) if x.dim() == 2 else run(x.squeeze(0), weight_K).unsqueeze(0)
 
     return forward
 

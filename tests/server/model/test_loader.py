@@ -76,6 +76,8 @@ def test_swaps_are_reported(loaded: LoadedModel) -> None:
     assert loaded.swaps == (
         SwapReport("merged_linear", made=4, skipped=0, undone=0),
         SwapReport("packed_linear", made=packed, skipped=9 - packed, undone=0),
+        SwapReport("rmsnorm", made=5, skipped=0, undone=0),
+        SwapReport("rope", made=2, skipped=0, undone=0),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from tests.tiny import save_tiny_model
 from weft.server.model.loader import apply_swap
 from weft.server.model.rotation import Rotation
+from weft.server.model.row_ops import KERNELS, choose_row_ops
 
 from .families import DENSE, MIXTURES
 from .stepping import Played, interpreted, play, random_tokens, stock_logits
@@ -39,7 +40,7 @@ def test_kernel_gives_the_logits_of_the_familys_own_function(family: str, tmp_pa
     folder = save_family(family, tmp_path)
     _, kernels = open_apart(folder)
     tokens = random_tokens(kernels.facts, (16, 5))
-    swap = kernels.row_swaps(tokens[0])[2]
+    swap = kernels.row_swaps(tokens[0], KERNELS)[1]
     assert apply_swap(swap, kernels, tokens[0]).made == swap.count > 0
     rotation = kernels._attention.rotary
     assert isinstance(rotation, Rotation)
@@ -55,12 +56,19 @@ def test_kernel_gives_the_logits_of_the_familys_own_function(family: str, tmp_pa
 @pytest.mark.parametrize("family", LEFT)
 def test_what_is_not_proven_is_left_alone(family: str, tmp_path: Path) -> None:
     _, loaded = open_apart(save_family(family, tmp_path))
-    swap = loaded.row_swaps(random_tokens(loaded.facts, (12,))[0])[2]
+    swap = loaded.row_swaps(random_tokens(loaded.facts, (12,))[0], KERNELS)[1]
     assert (swap.count, swap.skipped) == (0, 2)
 
 
 @pytest.mark.parametrize("family", ["opt", "deepseek_v3"], ids=["no-rope", "another-function"])
 def test_family_without_such_a_function_has_nothing_to_swap(family: str, tmp_path: Path) -> None:
     _, loaded = open_apart(save_family(family, tmp_path))
-    swap = loaded.row_swaps(random_tokens(loaded.facts, (12,))[0])[2]
+    swap = loaded.row_swaps(random_tokens(loaded.facts, (12,))[0], KERNELS)[1]
     assert (swap.count, swap.skipped) == (0, 0)
+
+
+def test_interleaved_pairs_are_left_alone_on_a_cpu(tmp_path: Path) -> None:
+    _, loaded = open_apart(save_family("glm4", tmp_path))
+    ops = choose_row_ops(torch.device("cpu"))
+    swap = loaded.row_swaps(random_tokens(loaded.facts, (12,))[0], ops)[1]
+    assert (swap.count, swap.skipped) == (0, 2)
