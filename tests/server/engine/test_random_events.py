@@ -236,7 +236,7 @@ def test_random_events_leave_the_books_right_and_nobody_behind(policy: str) -> N
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=110,
+            max_examples=80,
             stateful_step_count=40,
             deadline=None,
             phases=(Phase.reuse, Phase.generate),  # shrinking takes minutes
