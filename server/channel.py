@@ -316,6 +316,7 @@ class Stats(Struct, frozen=True, tag=True):
     evictions: int = 0
     host_evictions: int = 0
     parks: int = 0
+    prefetches: int = 0
 
 
 FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe | Warm | Unpin | Locate

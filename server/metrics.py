@@ -51,6 +51,7 @@ LOAD_TIME = _histogram("adapter_load_seconds", "Loads of adapters", ("from", "to
 LOOKUPS = Counter("weft_adapter_lookups", "Adapters asked for, by tier", ("tier", "result"))
 EVICTIONS = Counter("weft_adapter_evictions", "Adapters dropped from a tier", ("tier",))
 PARKS = Counter("weft_parks", "Sequences whose adapter's turn ended while they ran")
+PREFETCHES = Counter("weft_adapter_prefetches", "Adapters brought to the device ahead of requests")
 TIER_BYTES = _gauge("tier_bytes", "Bytes of a tier", ("tier", "kind"))
 TIER_ADAPTERS = _gauge("tier_adapters", "Adapters in a tier", ("tier",))
 
@@ -84,6 +85,7 @@ def record(stats: Stats) -> None:
     EVICTIONS.labels("gpu").inc(stats.evictions)
     EVICTIONS.labels("host").inc(stats.host_evictions)
     PARKS.inc(stats.parks)
+    PREFETCHES.inc(stats.prefetches)
 
 
 def _record_lookups(lookups: Mapping[str, int]) -> None:

@@ -19,7 +19,7 @@ class Figures:
         self._steps: list[StepSample] = []
         self._loads: list[LoadSample] = []
         self._lookups: Counter[str] = Counter()
-        self._evictions = self._host_evictions = self._parks = 0
+        self._evictions = self._host_evictions = self._parks = self._prefetches = 0
 
     def count_step(self, plan: Plan, *, kind: str, seconds: float) -> None:
         digests = {chunk.sequence.digest for chunk in plan.chunks} - {None}
@@ -57,9 +57,10 @@ class Figures:
             evictions=residency.num_evictions - self._evictions,
             host_evictions=host.num_evictions - self._host_evictions,
             parks=parks - self._parks,
+            prefetches=residency.num_prefetches - self._prefetches,
         )
         self._steps, self._loads = [], []
         self._lookups.clear()
         self._evictions, self._host_evictions = residency.num_evictions, host.num_evictions
-        self._parks = parks
+        self._parks, self._prefetches = parks, residency.num_prefetches
         return stats

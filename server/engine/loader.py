@@ -18,8 +18,8 @@ from weft.adapters.image import Image, read_image
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
-from .places import Close, Copy, Open
-from .staging import Staging
+from .places import Close, Copy, Hurry, Open
+from .staging import PIECE_BYTES, Staging
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,13 @@ class Broken(NamedTuple):
     message: str
 
 
-Done = Opened | Copied | Missing | Broken
+class GivenUp(NamedTuple):
+    """A copy that yields has made way for another command."""
+
+    digest: str
+
+
+Done = Opened | Copied | GivenUp | Missing | Broken
 
 
 class Loader:
@@ -86,7 +92,7 @@ class Loader:
         self._staging = Staging(host_elements, arena.data) if arena.data.is_cuda else None
         self._images: dict[str, Image] = {}
         self._read_s: dict[str, float] = {}
-        self._commands: queue.SimpleQueue[Open | Copy | Close | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Open | Copy | Close | Hurry | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._arrived = threading.Event()
         self._num_pending = 0
@@ -98,8 +104,8 @@ class Loader:
         """Whether there are results to come or to take."""
         return self._num_pending > 0
 
-    def put(self, command: Open | Copy | Close) -> None:
-        self._num_pending += not isinstance(command, Close)
+    def put(self, command: Open | Copy | Close | Hurry) -> None:
+        self._num_pending += isinstance(command, Open | Copy)
         self._commands.put(command)
 
     def take(self) -> list[Done]:
@@ -122,11 +128,11 @@ class Loader:
     def _work(self) -> None:
         stay_single()
         while (command := self._commands.get()) is not None:
-            if isinstance(command, Close):
+            if isinstance(command, Open | Copy):
+                self._done.put(self._obey(command))
+                self._arrived.set()
+            elif isinstance(command, Close):
                 self._close(command.digest)
-                continue
-            self._done.put(self._obey(command))
-            self._arrived.set()
 
     def _obey(self, command: Open | Copy) -> Done:
         try:
@@ -157,16 +163,22 @@ class Loader:
         if self._staging is not None:
             self._staging.drop(digest)
 
-    def _copy(self, command: Copy) -> Copied:
+    def _copy(self, command: Copy) -> Copied | GivenUp:
         started = time.monotonic()
-        digest, slot, at = command
+        digest, slot, at, yields = command
         image = self._images[digest]
-        target = self._arena.data[at : at + image.num_elements]
-        if self._staging is None:
-            target.copy_(image.data)
-        else:
+        if self._staging is not None:
             image = self._images[digest] = self._staging.hold(image)
-            self._staging.copy(target, image.data)
+        target = self._arena.data[at : at + image.num_elements]
+        num = PIECE_BYTES // target.element_size()
+        pieces = zip(torch.split(image.data, num), torch.split(target, num), strict=True)
+        for piece, place in pieces:
+            if yields and not self._commands.empty():
+                return GivenUp(digest)
+            if self._staging is None:
+                place.copy_(piece)
+            else:
+                self._staging.copy(place, piece)
         origin = "disk" if digest in self._read_s else "host"
         seconds = self._read_s.pop(digest, 0.0) + time.monotonic() - started
         return Copied(digest, slot, at, image, origin, seconds)

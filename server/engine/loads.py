@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
-from .loader import Broken, Copied, Done, Loader, Missing, Opened
+from .loader import Broken, Copied, Done, GivenUp, Loader, Missing, Opened
 from .places import Clear, Command, Fetch, Park
 from .residency import Residency
 
@@ -67,6 +67,9 @@ class Loads:
         while commands := self._residency.take_commands():
             self._obey(commands, now)
             self._residency.place(now)
+        if not self._loader.is_busy:  # so that no load on demand waits for it
+            self._residency.prefetch(now)
+            self._obey(self._residency.take_commands(), now)
 
     def _obey(self, commands: list[Command], now: float) -> None:
         for command in commands:
@@ -86,6 +89,9 @@ class Loads:
                 return self._enter_opened(done)
             case Copied():
                 return self._enter_copied(done)
+            case GivenUp(digest):
+                self._residency.given_up(digest)
+                return None
             case _:
                 return done
 

@@ -31,17 +31,25 @@ class Open(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """Copy the opened image to element `at` of the arena; `slot` is its row."""
+    """Copy the opened image to element `at` of the arena; `slot` is its row.
+
+    One that `yields` is given up as soon as there is something else to do.
+    """
 
     digest: str
     slot: int
     at: int
+    yields: bool = False
 
 
 class Close(NamedTuple):
     """Nobody wants the opened image any more."""
 
     digest: str
+
+
+class Hurry(NamedTuple):
+    """Give up a copy that yields: its place is wanted."""
 
 
 class Clear(NamedTuple):
@@ -56,7 +64,7 @@ class Park(NamedTuple):
     digest: str
 
 
-Command = Fetch | Open | Copy | Close | Clear | Park
+Command = Fetch | Open | Copy | Close | Hurry | Clear | Park
 
 
 @dataclass(slots=True, eq=False)

@@ -22,12 +22,14 @@ from weft.adapters.errors import QuotaExceeded
 from weft.server.channel import Held
 
 from .host_tier import HostTier
-from .places import Adapter, Clear, Close, Command, Copy, Fetch, Open, Park, Place
+from .places import Adapter, Clear, Close, Command, Copy, Fetch, Hurry, Open, Park, Place
 from .runs import Runs, Window
 from .worth import LoadCosts
 
 ALIGNMENT_BYTES = 128
 TURN_S = 0.2
+PREFETCH_EVERY_S = 0.25
+PREFETCH_ARRIVALS = 1.0  # of late, below which nothing is expected
 MAX_COPIES = 2  # at once: a place is taken when the loader is about to fill it
 
 
@@ -55,6 +57,7 @@ class Residency:
         self.host = HostTier(host_elements)
         self.costs = LoadCosts()
         self.num_evictions = 0
+        self.num_prefetches = 0
         self.yields_unused = False
         self.turn_s = turn_s
         self._element_bytes = element_bytes
@@ -68,6 +71,8 @@ class Residency:
         self._settled_until = -inf
         self._commands: list[Command] = []
         self._now = -inf
+        self._prefetch_at = -inf
+        self._prefetching: str | None = None
 
     @property
     def used_elements(self) -> int:
@@ -260,9 +265,8 @@ class Residency:
         adapter = self._adapters[digest]
         adapter.place = Place.RESIDENT
         self._resident[digest] = None
-        self._copying.remove(digest)
+        self._end_copy(digest)
         self.yields_unused = False
-        self._settled_until = -inf
         self._trim_host()
 
     def fail(self, digest: str) -> None:
@@ -271,7 +275,7 @@ class Residency:
         assert adapter.place is not Place.RESIDENT
         self._settled_until = -inf
         if adapter.place is Place.COPYING:
-            self._copying.remove(digest)
+            self._end_copy(digest)
             self._free(adapter)
         if adapter.place is Place.READABLE:
             self._set_down(adapter)
@@ -291,7 +295,9 @@ class Residency:
             self._forget_image(adapter)
 
     def _forget_image(self, adapter: Adapter) -> None:
+        """Start from the store next time; a pin ends with the image that could not be used."""
         adapter.path = None
+        adapter.pinned = None
         if adapter in self.host:
             self.host.remove(adapter)
             self._commands.append(Close(adapter.digest))
@@ -320,7 +326,50 @@ class Residency:
                 self._put(adapter, window, now)
             elif kept is None:
                 kept, self._settled_until = window, ends
+                self._hurry()
                 room = self._idle_elements()
+
+    def prefetch(self, now: float) -> None:
+        """Copy ahead from the host what is worth more than all that it takes the place of.
+
+        To be called while the loader has nothing to do; the copy yields to whatever comes.
+        """
+        if now < self._prefetch_at or self._readable:
+            return
+        self._prefetch_at = now + PREFETCH_EVERY_S
+        absent = (adapter for adapter in self.host if adapter.place is Place.ABSENT)
+        hot = (a for a in absent if a.arrivals.until(now) >= PREFETCH_ARRIVALS)
+        best = max(hot, key=self._gain, default=None)
+        window = None if best is None else self._cheapest(best.size, None)
+        if best is None or window is None or self._ends(window) > -inf:
+            return
+        if self._gain(best) > sum(self._gain(self._adapters[owner]) for owner in window.owners):
+            self._make_readable(best)
+            self._put(best, window, now, yields=True)
+            self._prefetching = best.digest
+            self.num_prefetches += 1
+
+    def _hurry(self) -> None:
+        """Have a prefetch make way for whoever waits for a place."""
+        if self._prefetching is not None and not self._adapters[self._prefetching].waiting:
+            self._commands.append(Hurry())
+            self._prefetching = None
+
+    def _end_copy(self, digest: str) -> None:
+        self._copying.remove(digest)
+        self._settled_until = -inf
+        if self._prefetching == digest:
+            self._prefetching = None
+
+    def given_up(self, digest: str) -> None:
+        """A prefetch has made way for a load on demand."""
+        adapter = self._adapters[digest]
+        self._end_copy(digest)
+        self._free(adapter)
+        adapter.place = Place.ABSENT
+        if adapter.waiting:
+            self._bring(adapter)
+        self._trim_host()
 
     def _cheapest(self, size: int, kept: Window | None) -> Window | None:
         """Choose the window whose turns end first; among idle ones that which is missed least."""
@@ -336,11 +385,12 @@ class Residency:
         """Seconds of loads to come per element, by the arrivals of late."""
         if not owners:
             return 0.0
-        loss = sum(a.arrivals.until(self._now) * self._reload_s(a) for a in owners)
-        return loss / sum(a.size for a in owners)
+        return sum(map(self._gain, owners)) / sum(a.size for a in owners)
 
-    def _reload_s(self, adapter: Adapter) -> float:
-        return self.costs.seconds("host" if adapter in self.host else "disk", adapter.size)
+    def _gain(self, adapter: Adapter) -> float:
+        """Seconds of loads to come that the arena saves by having it."""
+        origin = "host" if adapter in self.host else "disk"
+        return adapter.arrivals.until(self._now) * self.costs.seconds(origin, adapter.size)
 
     def _ends(self, window: Window) -> float:
         return max((self._turn_end(self._adapters[owner]) for owner in window.owners), default=-inf)
@@ -366,7 +416,7 @@ class Residency:
         self._settled_until = -inf
         return not pinned
 
-    def _put(self, adapter: Adapter, window: Window, now: float) -> None:
+    def _put(self, adapter: Adapter, window: Window, now: float, *, yields: bool = False) -> None:
         for owner in window.owners:
             self._adapters[owner].since = now
             self._evict(self._adapters[owner])
@@ -376,7 +426,7 @@ class Residency:
         adapter.turn_ends = None
         self._copying.add(adapter.digest)
         self._runs.put(adapter.digest, at=window.at, size=adapter.size)
-        self._commands.append(Copy(adapter.digest, adapter.slot, window.at))
+        self._commands.append(Copy(adapter.digest, adapter.slot, window.at, yields))
 
     def _evict(self, adapter: Adapter) -> None:
         assert not adapter.pins, f"{adapter.digest} is in use"

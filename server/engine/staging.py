@@ -28,11 +28,11 @@ class Staging:
         """
         num_bytes = num_elements * arena.element_size()
         self._stream = torch.cuda.Stream(arena.device)  # type: ignore[no-untyped-call]
-        self._piece = PIECE_BYTES // arena.element_size()
         self._runs = Runs(num_elements, alignment=128 // arena.element_size())
         try:
             self._region = torch.empty(num_elements, dtype=arena.dtype, pin_memory=True)
-            self._buffer = torch.empty(self._piece, dtype=arena.dtype, pin_memory=True)
+            num = PIECE_BYTES // arena.element_size()
+            self._buffer = torch.empty(num, dtype=arena.dtype, pin_memory=True)
         except RuntimeError as error:
             raise StartFailed(f"host_bytes {num_bytes} cannot be pinned: {error}") from error
 
@@ -52,15 +52,10 @@ class Staging:
     def drop(self, digest: str) -> None:
         self._runs.remove(digest)
 
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        """Return when all bytes are on the device."""
+    def copy(self, place: Tensor, piece: Tensor) -> None:
+        """Return when a piece, of at most `PIECE_BYTES`, is on the device."""
+        if not piece.is_pinned():
+            piece = self._buffer[: len(piece)].copy_(piece)
         with torch.cuda.stream(self._stream):
-            pieces = torch.split(source, self._piece), torch.split(target, self._piece)
-            for piece, place in zip(*pieces, strict=True):
-                place.copy_(self._pinned(piece), non_blocking=True)
-                self._stream.synchronize()
-
-    def _pinned(self, piece: Tensor) -> Tensor:
-        if piece.is_pinned():
-            return piece
-        return self._buffer[: len(piece)].copy_(piece)
+            place.copy_(piece, non_blocking=True)
+            self._stream.synchronize()

@@ -32,6 +32,7 @@ NAMES = {
     "weft_adapter_lookups": ("tier", "result"),
     "weft_adapter_evictions": ("tier",),
     "weft_parks": (),
+    "weft_adapter_prefetches": (),
     "weft_tier_bytes": ("tier", "kind"),
     "weft_tier_adapters": ("tier",),
     "weft_jobs_ended": ("state",),
@@ -58,6 +59,7 @@ STATS = Stats(
     evictions=15,
     host_evictions=17,
     parks=16,
+    prefetches=18,
 )
 
 
@@ -108,9 +110,10 @@ def test_samples_and_counts_of_the_engine_add_up() -> None:
             sample("adapter_evictions_total", tier="gpu"),
             sample("adapter_evictions_total", tier="host"),
             sample("parks_total"),
+            sample("adapter_prefetches_total"),
         ]
 
     before = figures()
     metrics.record(STATS)
     added = [after - was for after, was in zip(figures(), before, strict=True)]
-    assert added == [0.25, 40, 5, 0.125, 13, 14, 5, 9, 2, 7, 15, 17, 16]
+    assert added == [0.25, 40, 5, 0.125, 13, 14, 5, 9, 2, 7, 15, 17, 16, 18]

@@ -1,5 +1,6 @@
 """Images from the disk into the arena, in the loader's thread."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,8 +13,8 @@ from peft import LoraConfig
 from tests.tiny import save_tiny_adapter
 from weft.adapters.image import read_image, write_image
 from weft.kernels import Arena
-from weft.server.engine.loader import Broken, Copied, Done, Loader, Missing, Opened
-from weft.server.engine.places import Close, Copy, Open
+from weft.server.engine.loader import Broken, Copied, Done, GivenUp, Loader, Missing, Opened
+from weft.server.engine.places import Close, Copy, Hurry, Open
 
 from .worlds import ATTENTION, MLP, World, check
 
@@ -74,6 +75,30 @@ def test_image_is_copied_again_from_the_host_until_it_is_closed(
     assert [copy.origin for copy in copies if isinstance(copy, Copied)] == ["disk", "host"]
     loader.put(Close(digest))
     assert isinstance(do(loader, Open(digest, str(path))), Missing)
+
+
+@pytest.mark.parametrize("other", [Hurry(), Open("sha256:b", "/nowhere")])
+def test_copy_that_yields_makes_way_for_another_command(
+    world: World, arena: Arena, loader: Loader, tmp_path: Path, other: Hurry | Open
+) -> None:
+    digest = world.digests[MODEL]
+    do(loader, Open(digest, str(world.images[digest])))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    loader.put(Open("sha256:a", str(pipe)))  # occupies the thread until somebody writes
+    loader.put(Copy(digest, slot=1, at=0, yields=True))
+    loader.put(other)
+    with pipe.open("wb"):
+        pass
+    done: list[Done] = []
+    while loader.is_busy:
+        loader.wait(10)
+        done += loader.take()
+    assert done[1] == GivenUp(digest)
+    assert arena.data.isnan().all()
+    copied = do(loader, Copy(digest, slot=1, at=0, yields=True))
+    assert isinstance(copied, Copied)
+    assert copied.origin == "disk"
 
 
 def test_closed_image_can_be_opened_again(world: World, loader: Loader) -> None:

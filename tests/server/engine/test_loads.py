@@ -133,6 +133,25 @@ def test_adapter_that_this_arena_cannot_take_fails(
     assert loading.residency.used_elements == 0
 
 
+def test_hot_adapter_is_brought_back_while_nothing_else_loads(world: World, make: Make) -> None:
+    image = read_image(world.images[world.digests[MODEL]], world.facts)
+    loading = make(num_elements=image.num_elements)
+    hot, cold = world.digests[MODEL], world.digests["r4 on q v"]
+    for digest in (hot, hot, hot, cold):
+        loading.residency.ready(digest, str(world.images[digest]))
+        loading.residency.want(digest, FRONT, now=0.0)
+        loading.loads.order(-1.0)
+        while loading.residency.acquire(digest, now=0.0) is None:
+            loading.loads.wait(10)
+            assert list(loading.loads.take()) == []
+            loading.loads.order(-1.0)
+        loading.residency.release(digest)
+    assert loading.residency.resident == [cold]
+    loading.run()
+    assert loading.residency.resident == [hot]
+    assert loading.loaded == ["disk", "disk", "host"]
+
+
 def test_adapter_that_pinned_ones_leave_no_place_for_fails(world: World, make: Make) -> None:
     image = read_image(world.images[world.digests[MODELS[0]]], world.facts)
     loading = make(num_elements=2 * image.num_elements + 64)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from weft.adapters.errors import QuotaExceeded
-from weft.server.engine.places import Clear, Close, Copy, Fetch, Open, Park, Place
+from weft.server.engine.places import Clear, Close, Copy, Fetch, Hurry, Open, Park, Place
 from weft.server.engine.residency import TURN_S, Residency
+from weft.server.engine.worth import HALF_LIFE_S
 
 FRONT = b"front"
 ELEMENT_BYTES = 32  # so that runs start at multiples of 4 elements
@@ -127,6 +128,7 @@ class ResidencyLaws(RuleBasedStateMachine):
         if not succeeds:
             if self.residency.place_of(digest) is not Place.RESIDENT:
                 self.residency.fail(digest)
+                self.pinned.pop(digest, None)
                 self.pending = [c for c in self.pending if c.digest != digest]
                 for _ in range(self.waiting.count(digest)):
                     self.residency.unwant(digest)
@@ -137,8 +139,17 @@ class ResidencyLaws(RuleBasedStateMachine):
                 self.residency.ready(digest, f"/cache/{digest}")
             case Open():
                 self.residency.opened(digest, SIZES[digest])
+            case Copy(yields=True) if data.draw(st.booleans()):
+                self.residency.given_up(digest)
             case Copy():
                 self.residency.copied(digest)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0]))
+    def prefetch(self, seconds: float) -> None:
+        self.place(seconds)
+        if not any(isinstance(command, Open | Copy) for command in self.pending):
+            self.residency.prefetch(self.now)
+            self.pending += [c for c in self.residency.take_commands() if isinstance(c, Copy)]
 
     @rule(digest=st.sampled_from(["a", "b", "c", "e"]), tier=st.sampled_from(["arena", "host"]))
     def pin(self, digest: str, tier: str) -> None:
@@ -405,6 +416,63 @@ def test_room_that_the_first_cannot_use_is_the_next_ones() -> None:
     residency.want("g", FRONT, now=1.0)
     residency.want("e", FRONT, now=2.0)
     assert obey(residency, now=TURN_S / 2, running=["d"]) == ["e"]
+
+
+def test_hot_adapter_comes_back_ahead_of_requests() -> None:
+    residency = arena(8, host_elements=16)
+    for digest in ("b", "b", "b", "a"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.take_commands()
+    assert residency.resident == ["a"]
+    residency.prefetch(1.0)
+    assert residency.take_commands() == [Clear(0), Copy("b", 0, 0, yields=True)]
+    residency.check_integrity()
+    residency.copied("b")
+    assert residency.want("b", FRONT, now=1.0) == "arena"
+    assert residency.num_prefetches == 1
+
+
+def test_nothing_is_prefetched_that_is_worth_less_or_in_the_way() -> None:
+    residency = arena(8, host_elements=16)
+    for digest in ("b", "b", "a", "a", "a", "a", "a", "a", "a"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.prefetch(1.0)
+    assert residency.resident == ["a"]
+    residency.prefetch(1.0 + 10 * HALF_LIFE_S)
+    residency.want("d", FRONT, now=400.0)
+    assert obey(residency, now=400.0) == []
+    residency.prefetch(500.0)
+    assert not any(isinstance(command, Copy) for command in residency.take_commands())
+    assert residency.num_prefetches == 0
+
+
+def test_prefetch_makes_way_for_whoever_waits_for_its_place() -> None:
+    residency = arena(8, host_elements=64)
+    for digest in ("b", "b", "b", "a"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.prefetch(1.0)
+    residency.take_commands()
+    residency.want("a", FRONT, now=1.0)
+    residency.place(1.0)
+    assert residency.take_commands() == [Hurry()]
+    residency.given_up("b")
+    residency.check_integrity()
+    assert obey(residency, now=1.0) == ["a"]
+
+
+def test_prefetch_that_is_given_up_goes_on_for_one_who_asked_meanwhile() -> None:
+    residency = arena(8, host_elements=64)
+    for digest in ("b", "b", "b", "a"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.prefetch(1.0)
+    assert residency.want("b", FRONT, now=1.0) == "host"
+    residency.take_commands()
+    residency.given_up("b")
+    assert obey(residency, now=1.0) == ["b"]
 
 
 def test_only_as_much_room_is_taken_as_copies_are_under_way() -> None:
