@@ -78,6 +78,7 @@ def open_host(setting: Setting, options: HostOptions, folder: Path) -> Iterator[
     shape = SHAPES[setting.shape]
     check_disk(setting, folder)
     facts = _save_base(shape, options, folder / f"llama-{shape.name}")
+    torch.cuda.empty_cache()  # the server takes what is free
     keys = tuple(f"key-{tenant}" for tenant in range(setting.num_tenants))
     address, metrics = (f"127.0.0.1:{port}" for port in free_ports(2))
     flags = [
