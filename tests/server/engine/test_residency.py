@@ -441,10 +441,17 @@ def test_nothing_is_prefetched_that_is_worth_less_or_in_the_way() -> None:
     residency.prefetch(1.0)
     assert residency.resident == ["a"]
     residency.prefetch(1.0 + 10 * HALF_LIFE_S)
-    residency.want("d", FRONT, now=400.0)
-    assert obey(residency, now=400.0) == []
-    residency.prefetch(500.0)
-    assert not any(isinstance(command, Copy) for command in residency.take_commands())
+    assert residency.num_prefetches == 0
+
+
+def test_nothing_is_prefetched_while_somebody_waits_for_room() -> None:
+    residency = arena(8, host_elements=64)
+    for digest in ("b", "b", "b", "e", "f"):
+        run(residency, digest)
+        residency.release(digest)
+    residency.want("d", FRONT, now=1.0)
+    assert obey(residency, now=1.0) == []
+    residency.prefetch(1.0)
     assert residency.num_prefetches == 0
 
 
