@@ -336,15 +336,19 @@ class Engine:
         arrival: int,
         now: float,
         constraint: Constraint | None = None,
+        is_promised: bool = False,
     ) -> None:
         """Queue a request, or have it follow the one whose first token it waits for."""
         leader = None if request.after is None else self._sequences.get((peer, request.after))
-        if leader is not None and not leader.num_generated:
-            follower = Follower(request, arrival, now, constraint)
-            self._followers.setdefault((peer, leader.request.stream), []).append(follower)
-            return
         try:
-            sequence = self.scheduler.submit(peer, request, arrival=arrival, now=now)
+            if leader is not None and not leader.num_generated:
+                self.scheduler.promise(request)
+                follower = Follower(request, arrival, now, constraint)
+                self._followers.setdefault((peer, leader.request.stream), []).append(follower)
+                return
+            sequence = self.scheduler.submit(
+                peer, request, arrival=arrival, now=now, is_promised=is_promised
+            )
         except (RequestInvalid, QueueFull, DeadlineExceeded) as error:
             self._refuse(peer, request, error)
             return
@@ -357,7 +361,14 @@ class Engine:
     def _release(self, peer: bytes, stream: int) -> None:
         """Queue whoever waited for the first token of a stream."""
         for request, arrival, now, constraint in self._followers.pop((peer, stream), ()):
-            self._enqueue(peer, request, arrival=arrival, now=now, constraint=constraint)
+            self._enqueue(
+                peer,
+                request,
+                arrival=arrival,
+                now=now,
+                constraint=constraint,
+                is_promised=True,
+            )
 
     def _refuse(self, peer: bytes, request: Submit, error: ServerError) -> None:
         reason = REFUSALS[type(error)]
@@ -450,6 +461,8 @@ class Engine:
             waited_ms = round(1000 * (now - sequence.submitted_at))
             message = f"the deadline passed after {waited_ms} ms, during {where}"
             self._fail(sequence, "DEADLINE_EXCEEDED", message, during=where)
+        for key in [key for key in self._followers if key[0] in self._lost]:
+            del self._followers[key]
         for peer, stream in [key for key in self._sequences if key[0] in self._lost]:
             self._drop(peer, stream)
         self._lost.clear()

@@ -69,8 +69,24 @@ class Scheduler:
         """Every sequence that does not run, by arrival."""
         return self._waiting.by_arrival
 
-    def submit(self, peer: bytes, request: Submit, *, arrival: int, now: float) -> Sequence:
-        """Queue a sequence.
+    def promise(self, request: Submit) -> None:
+        """Let a request pass that will be submitted later; until then it does not count as waiting.
+
+        Raises:
+            RequestInvalid, PromptTooLong, QueueFull: As `submit` does.
+        """
+        self._intake.check_request(request, self.running)
+
+    def submit(
+        self,
+        peer: bytes,
+        request: Submit,
+        *,
+        arrival: int,
+        now: float,
+        is_promised: bool = False,
+    ) -> Sequence:
+        """Queue a sequence; one that was promised a place is not refused.
 
         Raises:
             RequestInvalid: It has no tokens, or one outside the vocabulary.
@@ -78,11 +94,13 @@ class Scheduler:
             QueueFull: Too much waits already, of its tenant or in all.
             DeadlineExceeded: Its first token is predicted to come too late.
         """
-        self._intake.check_request(request, self.running)
+        if not is_promised:
+            self._intake.check_request(request, self.running)
         root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
         sequence = Sequence(peer, request, arrival, root, now)
-        num_cached = len(self._find(sequence)) * self._block_tokens
-        self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
+        if not is_promised:
+            num_cached = len(self._find(sequence)) * self._block_tokens
+            self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
             since = self._order.age(sequence)[0]
             sequence.tier = self._residency.want(request.digest, peer, now=now, since=since)

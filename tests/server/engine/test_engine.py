@@ -237,6 +237,25 @@ def test_those_who_follow_one_that_is_given_up_run_all_the_same(front: Front) ->
     assert not front.answers[dropped].is_over
 
 
+def test_those_who_follow_keep_their_place_when_the_queue_fills(world: World) -> None:
+    scheduling = SchedulingConfig(max_waiting=2)
+    config = replace(CONFIG, max_sequences=1, max_batch_tokens=16, scheduling=scheduling)
+    with closing(Front(world, config)) as narrow:
+        tokens = prompt(70)
+        first = narrow.submit(tokens)
+        others = [narrow.submit(tokens, after=first) for _ in range(2)]
+        narrow.step()
+        queued = [narrow.submit(prompt(5)) for _ in range(2)]
+        late = narrow.submit(tokens, after=first)
+        assert not narrow.answers[first].tokens
+        refused = narrow.answers[late].failed
+        assert refused is not None
+        assert refused.reason == "QUEUE_FULL"
+        narrow.finish()
+        for stream in (first, *others, *queued):
+            assert narrow.answers[stream].finished is not None
+
+
 def test_prefix_is_reused_under_its_own_digest_only(world: World, front: Front) -> None:
     tokens = prompt(40)
     expected = {}
@@ -423,6 +442,17 @@ def test_front_that_is_gone_leaves_nothing_behind(front: Front) -> None:
     front.step()
     assert not front.engine.scheduler.running
     assert front.engine.blocks.num_available == front.engine.blocks.num_blocks
+    front.engine.check_integrity()
+
+
+def test_nobody_follows_for_a_front_that_is_gone(front: Front) -> None:
+    first = front.submit(prompt(30), max_tokens=200)
+    front.is_gone = True
+    front.engine.receive(FRONT, Hello(BUILD))
+    follower = front.submit(prompt(30), after=first)
+    assert not front.step()
+    assert not front.engine.scheduler.waiting
+    assert not front.answers[follower].tokens
     front.engine.check_integrity()
 
 
