@@ -12,6 +12,7 @@ SMALL = ["serving", "all", "--small", "--shape", "tiny", "--seconds", "1", "--ra
 
 
 @pytest.mark.xdist_group("servers")
+@pytest.mark.timeout(300)
 def test_small_variants_run_from_end_to_end(tmp_path: Path) -> None:
     result = CliRunner().invoke(bench, [*SMALL, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
