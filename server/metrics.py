@@ -12,6 +12,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from .channel import Stats
 
 TIME_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MAX_MODELS = 256
+OTHER_MODELS = "other"
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -58,6 +60,20 @@ TIER_ADAPTERS = _gauge("tier_adapters", "Adapters in a tier", ("tier",))
 JOBS = Counter("weft_jobs_ended", "Jobs that a worker ended", ("state",))
 JOB_STEP_TIME = _histogram("job_step_seconds", "Optimizer steps of jobs")
 JOB_TOKENS = Counter("weft_job_tokens", "Tokens of jobs", ("tenant", "kind"))
+
+
+class ModelLabels:
+    """The `model` of a series: an adapter's name without its version, for a series is never dropped
+    and publications have no end. Names beyond the limit share `other`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def of(self, name: str) -> str:
+        if name not in self._known and len(self._known) < self._limit:
+            self._known.add(name)
+        return name if name in self._known else OTHER_MODELS
 
 
 def record(stats: Stats) -> None:

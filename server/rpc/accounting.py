@@ -16,6 +16,7 @@ from .targets import Target
 logger = logging.getLogger("weft.request")
 
 MAX_REFERENCE = 100
+MODELS = metrics.ModelLabels(metrics.MAX_MODELS)
 
 
 class Account:
@@ -46,7 +47,9 @@ class Account:
 
     def _count(self, outcome: Outcome, reason: str, total_s: float | None) -> None:
         """Count the call last: whoever sees it counted sees its figures as well."""
-        model = self.target.model if self.target is not None else ""
+        model = ""
+        if self.target is not None:
+            model = MODELS.of(self.target.adapter or self.target.model)
         if total_s is not None:
             self._observe(model, outcome, total_s)
         metrics.REQUESTS.labels(self._caller.tenant, model, reason).inc()

@@ -73,6 +73,12 @@ def test_names_and_labels_are_those_that_dashboards_use() -> None:
     assert found == NAMES
 
 
+def test_names_beyond_the_limit_share_one_label() -> None:
+    labels = metrics.ModelLabels(2)
+    found = [labels.of(name) for name in ("a", "b", "c", "a", "d")]
+    assert found == ["a", "b", "other", "a", "other"]
+
+
 def test_times_have_buckets_from_a_millisecond_to_a_minute() -> None:
     assert (metrics.TIME_BUCKETS[0], metrics.TIME_BUCKETS[-1]) == (0.001, 60)
     assert list(metrics.TIME_BUCKETS) == sorted(metrics.TIME_BUCKETS)
