@@ -1,8 +1,8 @@
 """What the front and the engine say to one another, and the local socket between them.
 
 front → engine   Hello · Submit · Abort · Ready · Unready · Probe · Warm · Unpin · Locate
-engine → front   Welcome · Tokens · Finished · Failed · Need · Probed · Placed · Unplaced · Located
-                 · Stats
+engine → front   Welcome · Tokens · PromptLogprobs · Finished · Failed · Need · Probed · Placed
+                 · Unplaced · Located · Stats
 
 The engine binds one ROUTER socket, each front is a DEALER and is known by its peer id. Times are
 seconds of the monotonic clock, which all processes of one machine share.
@@ -78,6 +78,7 @@ class Submit(Struct, frozen=True, tag=True):
         grammar: Form of the completion, in llguidance's JSON; None = any.
         after: A stream of the same front and prompt, whose first token this one waits for, so that
             it finds the prompt computed.
+        prompt_logprobs: The same as `logprobs`, for the prompt's own tokens.
     """
 
     stream: int
@@ -93,6 +94,7 @@ class Submit(Struct, frozen=True, tag=True):
     min_tokens: int = 0
     grammar: str | None = None
     after: int | None = None
+    prompt_logprobs: int | None = None
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):
@@ -184,6 +186,13 @@ class Tokens(Struct, frozen=True, tag=True):
     streams: list[int]
     tokens: list[int]
     logprobs: list[TokenLogprobs | None] = []
+
+
+class PromptLogprobs(Struct, frozen=True, tag=True):
+    """Log-probabilities of further tokens of a prompt, in order; its first token has none."""
+
+    stream: int
+    logprobs: list[TokenLogprobs]
 
 
 class Finished(Struct, frozen=True, tag=True):
@@ -321,7 +330,17 @@ class Stats(Struct, frozen=True, tag=True):
 
 FrontMessage = Hello | Submit | Abort | Ready | Unready | Probe | Warm | Unpin | Locate
 EngineMessage = (
-    Welcome | Tokens | Finished | Failed | Need | Probed | Placed | Unplaced | Located | Stats
+    Welcome
+    | Tokens
+    | PromptLogprobs
+    | Finished
+    | Failed
+    | Need
+    | Probed
+    | Placed
+    | Unplaced
+    | Located
+    | Stats
 )
 
 _encode = msgspec.msgpack.Encoder().encode

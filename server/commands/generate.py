@@ -68,6 +68,7 @@ class Lane:
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
 @click.option("--n", type=click.IntRange(1, 8), help="So many completions.")
 @click.option("--logprobs", type=click.IntRange(0, 20), help="Show so many alternatives.")
+@click.option("--prompt-logprobs", type=click.IntRange(0, 20), help="The same of the prompt.")
 @click.pass_obj
 def generate(
     session: Session,
@@ -94,6 +95,7 @@ def generate(
     priority: str | None,
     n: int | None,
     logprobs: int | None,
+    prompt_logprobs: int | None,
 ) -> None:
     """Stream the answer of MODEL to PROMPT, which - or nothing reads from standard input.
 
@@ -128,6 +130,8 @@ def generate(
         whole.constraint.CopyFrom(form)
     if n is not None:
         whole.n = n
+    if prompt_logprobs is not None:
+        whole.prompt_logprobs = prompt_logprobs
     if logprobs is not None:
         whole.logprobs = logprobs
     if is_text:
@@ -233,7 +237,7 @@ def text_of(lane: Lane) -> str:
 def print_logprobs(lane: Lane) -> None:
     """One line per token: its logarithm of probability and itself, then its alternatives."""
     for completion in lane.answer.completions.values():
-        for token in completion.logprobs:
+        for token in (*completion.prompt_logprobs, *completion.logprobs):
             shown = [token.chosen, *token.alternatives]
             click.echo(
                 "  ".join(

@@ -22,7 +22,8 @@ Longs = npt.NDArray[np.int64]
 def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> ModelBatch:
     """Lay the plan's chunks one after another, in its order.
 
-    The logits of the result are those of the chunks that draw, in the plan's order.
+    The logits of the result are, chunk by chunk, those of the positions that are told and that of
+    the draw.
     """
     chunks = plan.chunks
     start_B = np.array([chunk.start for chunk in chunks])
@@ -39,7 +40,7 @@ def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> Model
     table_BM = _block_table(plan)
     cache_index_T = table_BM[sequence_T, positions_T // block_tokens].astype(np.int64)
     cache_index_T = cache_index_T * block_tokens + positions_T % block_tokens
-    logit_rows = indptr_B1[1:][[chunk.draws for chunk in chunks]] - 1
+    logit_rows = _logit_rows(plan, indptr_B1)
     tokens, positions, cache_index, rows = _to_device(
         (tokens_T, positions_T, cache_index_T, logit_rows), device
     )
@@ -62,6 +63,18 @@ def _block_table(plan: Plan) -> npt.NDArray[np.int32]:
     for row, table in zip(table_BM, tables, strict=True):
         row[: len(table)] = table
     return table_BM
+
+
+def _logit_rows(plan: Plan, indptr_B1: Longs) -> Longs:
+    chunks = plan.chunks
+    if not any(chunk.told for chunk in chunks):
+        rows: Longs = indptr_B1[1:][[chunk.draws for chunk in chunks]] - 1
+        return rows
+    wanted = []
+    for chunk, first in zip(chunks, indptr_B1.tolist(), strict=False):
+        wanted += [first + position - chunk.start for position in chunk.told]
+        wanted += [first + chunk.stop - 1 - chunk.start] * chunk.draws
+    return np.array(wanted, np.int64)
 
 
 def _segments(plan: Plan, sequence_T: Longs, device: torch.device) -> Segments | None:

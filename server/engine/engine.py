@@ -27,6 +27,7 @@ from weft.server.channel import (
     Located,
     Need,
     Probe,
+    PromptLogprobs,
     Ready,
     Stats,
     Submit,
@@ -66,7 +67,7 @@ from .price_probe import measure_prices
 from .probing import Probing
 from .residency import Residency
 from .row import row_of
-from .sampler import Drawn, draw
+from .sampler import Drawn, describe, draw
 from .scheduler import Scheduler
 from .sequence import Sequence, State
 from .step_time import StepTime
@@ -213,9 +214,29 @@ class Engine:
         if self._graphs is not None and self._graphs.takes(plan):
             logits_BV = self._graphs.run(plan)
         else:
-            logits_BV = self._forward(plan)
+            logits_BV = self._tell_prompts(plan, self._forward(plan))
         due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
         return draw(logits_BV, [row_of(sequence) for sequence in due])
+
+    def _tell_prompts(self, plan: Plan, logits_RV: Tensor) -> Tensor:
+        """Tell log-probabilities of prompts; answer the logits that are left to draw from."""
+        if not any(chunk.told for chunk in plan.chunks):
+            return logits_RV
+        drawn, at = [], 0
+        for chunk in plan.chunks:
+            sequence, told = chunk.sequence, chunk.told
+            if told:
+                tokens = sequence.tokens[told.start + 1 : told.stop + 1]
+                num = sequence.request.prompt_logprobs
+                assert num is not None
+                entries = describe(logits_RV[at : at + len(told)], tokens, num=num)
+                self._tell(sequence.peer, PromptLogprobs(sequence.request.stream, entries))
+                sequence.num_told = told.stop
+            at += len(told)
+            if chunk.draws:
+                drawn.append(at)
+                at += 1
+        return logits_RV[drawn]
 
     def _forward(self, plan: Plan) -> Tensor:
         batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)

@@ -17,6 +17,15 @@ class Chunk(NamedTuple):
     def draws(self) -> bool:
         return self.stop == len(self.sequence.tokens)
 
+    @property
+    def told(self) -> range:
+        """Positions whose next token is the prompt's and is to be told with its log-probability."""
+        request = self.sequence.request
+        if request.prompt_logprobs is None:
+            return range(0)
+        first = max(self.start, self.sequence.num_told)
+        return range(first, max(first, min(self.stop, len(request.tokens) - 1)))
+
 
 class Plan(NamedTuple):
     chunks: tuple[Chunk, ...]

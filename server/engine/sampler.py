@@ -44,6 +44,15 @@ def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Drawn:
     return Drawn(token_B.tolist(), best_B.isfinite().tolist(), _logprobs(raw, token_B, rows))
 
 
+@torch.inference_mode()
+def describe(logits_RV: Tensor, tokens: Sequence[int], *, num: int) -> list[TokenLogprobs]:
+    """Log-probabilities of given tokens, each with its `num` alternatives."""
+    rows = [Row(Sampling(), 0, num)] * len(tokens)
+    chosen = torch.tensor(tokens, device=logits_RV.device)
+    found = _logprobs(_raw_logprobs(logits_RV, rows), chosen, rows)
+    return [entry for entry in found if entry is not None]
+
+
 def _draw_random(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor:
     scores_BV = keep(logits_BV, [row.sampling for row in rows])
     return (scores_BV + _noise(scores_BV, rows)).argmax(dim=-1)

@@ -26,6 +26,7 @@ from .window import Window
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
+TOLD_TOKENS = 256  # logits of so many positions of one prompt in a step: 128 MiB at 128k tokens
 
 
 class Scheduler:
@@ -145,7 +146,7 @@ class Scheduler:
 
     def _go_on(self, sequence: Sequence, draft: Draft, now: float) -> None:
         """Plan the next tokens of a running sequence, at the cost of the last in order."""
-        num = min(sequence.num_uncomputed, draft.budget)
+        num = _chunk(sequence, sequence.num_uncomputed, draft.budget)
         while sequence.state is State.RUNNING and not self._grow(sequence, num):
             victim = max([*self.running, *self._parked], key=self._order.age)
             draft.drop(victim)
@@ -266,12 +267,12 @@ class Scheduler:
     def _acquire_blocks(self, sequence: Sequence, budget: int) -> int:
         """Hold what is computed and the blocks of a next chunk; answer its tokens, 0 if none."""
         if sequence.state is State.PARKED:
-            num = min(sequence.num_uncomputed, budget)
+            num = _chunk(sequence, sequence.num_uncomputed, budget)
             return num if self._grow(sequence, num) else 0
         found = self._find(sequence)
         self._blocks.hold(found)
         num_found = len(found) * self._block_tokens
-        num = min(len(sequence.tokens) - num_found, budget)
+        num = _chunk(sequence, len(sequence.tokens) - num_found, budget)
         total = -(-(num_found + num) // self._block_tokens)
         spare = self._watermark if self.running else 0
         if total - len(found) + spare > self._blocks.num_available:
@@ -285,7 +286,10 @@ class Scheduler:
         return num
 
     def _find(self, sequence: Sequence) -> list[int]:
-        """Blocks that are computed; the last token never is: its logits are wanted."""
+        """Blocks that are computed; the last token never is: its logits are wanted. Nor is any of a
+        prompt whose log-probabilities are still to be told."""
+        if sequence.tells_prompt:
+            return []
         num_full = (len(sequence.tokens) - 1) // self._block_tokens
         return self._blocks.find(self._keys(sequence, num_full))
 
@@ -377,6 +381,11 @@ class Scheduler:
         holders = [*self.running, *self._parked]
         self._blocks.check_integrity([sequence.blocks for sequence in holders])
         self._residency.check_integrity()
+
+
+def _chunk(sequence: Sequence, num: int, budget: int) -> int:
+    """How many of `num` tokens one step computes."""
+    return min(num, budget, TOLD_TOKENS) if sequence.tells_prompt else min(num, budget)
 
 
 def _by_arrival(sequence: Sequence) -> int:

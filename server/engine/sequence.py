@@ -41,6 +41,7 @@ class Sequence:
         constraint: Its place in the grammar that the request gives, if it gives one.
         num_charged: Leading tokens that its tenant has been charged for.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
+        num_told: Leading positions whose log-probabilities the front has, where it asked for them.
         load_s: Time spent LOADING.
     """
 
@@ -62,6 +63,7 @@ class Sequence:
     load_s: float = 0.0
     admitted_at: float | None = None
     first_token_at: float | None = None
+    num_told: int = 0
     constraint: "Constraint | None" = None
     _counts: dict[int, int] = field(default_factory=dict)
     _num_counted: int = 0
@@ -76,6 +78,12 @@ class Sequence:
     @property
     def tenant(self) -> str:
         return self.request.salt
+
+    @property
+    def tells_prompt(self) -> bool:
+        """Whether log-probabilities of its prompt are still to come."""
+        request = self.request
+        return request.prompt_logprobs is not None and self.num_told < len(request.tokens) - 1
 
     @property
     def num_generated(self) -> int:

@@ -28,6 +28,7 @@ from weft.server.channel import (
     Placed,
     Probe,
     Probed,
+    PromptLogprobs,
     Ready,
     Stats,
     Submit,
@@ -63,7 +64,8 @@ class Token(NamedTuple):
     logprobs: TokenLogprobs | None
 
 
-Event = Token | Finished | Exception
+Said = Token | PromptLogprobs | Finished
+Event = Said | Exception
 
 
 class Reader(NamedTuple):
@@ -127,7 +129,7 @@ class EngineLink:
 
     async def stream(
         self, submit: Callable[[int], Submit], *, n: int = 1, flush_s: float = 0.0
-    ) -> AsyncGenerator[list[Token | Finished], None]:
+    ) -> AsyncGenerator[list[Said], None]:
         """Run `n` sequences; yield their tokens, Finished last of each, or raise what ended one.
 
         Args:
@@ -277,6 +279,8 @@ class EngineLink:
                     message.streams, message.tokens, logprobs, strict=False
                 ):
                     self._give(number, Token(number, token, found))
+            case PromptLogprobs():
+                self._give(message.stream, message)
             case Finished():
                 self._give(message.stream, message, last=True)
             case Failed():

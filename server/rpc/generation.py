@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from weft.protos.v1 import inference_pb2, types_pb2
 from weft.protos.v1.inference_pb2 import Chunk, GenerateResponse
-from weft.server.channel import Finished, Submit, TokenLogprobs
+from weft.server.channel import Finished, PromptLogprobs, Submit, TokenLogprobs
 from weft.server.errors import FieldViolation, PromptTooLong
 
 from .detokenizer import Detokenizer
-from .engine_link import EngineLink, Token
+from .engine_link import EngineLink, Said, Token
 from .messages import TIERS
 from .prompts import Tokenizer
 from .requests import Plan
@@ -78,6 +78,8 @@ class Generation:
     def __init__(self, plan: Plan, tokenizer: Tokenizer) -> None:
         self._plan = plan
         self._tokenizer = tokenizer
+        self._prompt: list[int] = []
+        self._told: list[TokenLogprobs] = []
         self._completions: dict[int, Completion] = {}
         self._began = time.monotonic()
         self.outcome = Outcome()
@@ -99,7 +101,9 @@ class Generation:
             first = next(iter(self._completions), None)
             index = len(self._completions)
             self._completions[number] = Completion(index, number, self._detokenizer())
-            return make(number, index, first)
+            message = make(number, index, first)
+            self._prompt = message.tokens
+            return message
 
         batches = link.stream(submit, n=self._plan.n, flush_s=self._plan.flush_s)
         async with aclosing(batches):
@@ -115,11 +119,13 @@ class Generation:
             include_stop=self._plan.include_stop,
         )
 
-    def _tell(self, batch: list[Token | Finished], link: EngineLink) -> Iterator[GenerateResponse]:
+    def _tell(self, batch: list[Said], link: EngineLink) -> Iterator[GenerateResponse]:
         """What a batch of events brings: one chunk for each completion, then those that ended."""
         tokens: dict[int, list[Token]] = {}
         for event in batch:
-            if isinstance(event, Token):
+            if isinstance(event, PromptLogprobs):
+                self._told += event.logprobs
+            elif isinstance(event, Token):
                 tokens.setdefault(event.stream, []).append(event)
         for stream, new in tokens.items():
             completion = self._completions[stream]
@@ -133,7 +139,7 @@ class Generation:
 
     def _chunk(self, completion: Completion, tokens: list[Token]) -> Chunk:
         """Text and tokens up to and including the one that completes a stop string, if one does."""
-        chunk = Chunk(index=completion.index)
+        chunk = Chunk(index=completion.index, prompt_logprobs=self._prompt_logprobs(completion))
         for _, token, logprobs in tokens:
             chunk.token_ids.append(token)
             if logprobs is not None:
@@ -150,6 +156,13 @@ class Generation:
                 break
         self.outcome.saw_tokens(len(chunk.token_ids), elapsed_s=self.elapsed_s())
         return chunk
+
+    def _prompt_logprobs(self, completion: Completion) -> list[inference_pb2.TokenLogprobs]:
+        """With the first chunk of the first completion: those of the prompt, if they were asked."""
+        if completion.index or completion.num_tokens:
+            return []
+        tokens = self._prompt[1 : len(self._told) + 1]
+        return [self._logprobs(*entry) for entry in zip(tokens, self._told, strict=True)]
 
     def _logprobs(self, token: int, found: TokenLogprobs) -> inference_pb2.TokenLogprobs:
         return inference_pb2.TokenLogprobs(

@@ -79,6 +79,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     min_tokens=plan.min_tokens,
                     grammar=plan.grammar,
                     after=first,
+                    prompt_logprobs=None if index else plan.prompt_logprobs,
                 )
 
             async with aclosing(generation.run(self._link, submit)) as responses:

@@ -73,6 +73,7 @@ class Plan:
     grammar: str | None
     include_stop: bool
     logprobs: int | None
+    prompt_logprobs: int | None
     flush_s: float
     priority: Priority = Priority.NORMAL
 
@@ -130,6 +131,7 @@ def read_generate(
     findings.check(1 <= n <= MAX_COMPLETIONS, "n", n, f"1 to {MAX_COMPLETIONS}")
     for name, value, limit in (
         ("logprobs", request.logprobs, MAX_LOGPROBS),
+        ("prompt_logprobs", request.prompt_logprobs, MAX_LOGPROBS),
         ("flush_ms", flush_ms, MAX_FLUSH_MS),
     ):
         findings.check(value <= limit, name, value, f"at most {limit}")
@@ -149,6 +151,7 @@ def read_generate(
         grammar=grammar,
         include_stop=stopping.include_stop,
         logprobs=request.logprobs if request.HasField("logprobs") else None,
+        prompt_logprobs=(request.prompt_logprobs if request.HasField("prompt_logprobs") else None),
         flush_s=flush_ms / 1000,
         priority=PRIORITIES[request.priority],
     )
@@ -236,7 +239,6 @@ def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
     asked = {
         "num_beams": request.num_beams > 1,
         "adapters": bool(request.adapters),
-        "prompt_logprobs": request.HasField("prompt_logprobs"),
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -25,6 +25,7 @@ from weft.server.channel import (
     Placed,
     Probe,
     Probed,
+    PromptLogprobs,
     Ready,
     Sampling,
     Stats,
@@ -63,6 +64,7 @@ FROM_FRONT: list[FrontMessage] = [
 FROM_ENGINE: list[EngineMessage] = [
     Welcome(build="1", base_digest="sha256:b", max_context=8, num_blocks=4, block_tokens=2),
     Tokens(streams=[1], tokens=[5], logprobs=[TokenLogprobs(-0.5, [5, 6], [-0.5, -1.0])]),
+    PromptLogprobs(stream=1, logprobs=[TokenLogprobs(-0.5, [5], [-0.5])]),
     Finished(
         stream=1,
         reason="stop",

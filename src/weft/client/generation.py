@@ -41,6 +41,7 @@ class GenerateOptions(TypedDict, total=False):
     constraint: Constraint
     n: int
     logprobs: int
+    prompt_logprobs: int
     priority: Priority
     flush_ms: int
     request_id: str
@@ -82,6 +83,7 @@ class Completion:
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
     finished: Finished | None = None
 
 
@@ -112,6 +114,7 @@ class Answer:
                 completion.text += response.chunk.text
                 completion.token_ids.extend(response.chunk.token_ids)
                 completion.logprobs.extend(response.chunk.logprobs)
+                completion.prompt_logprobs.extend(response.chunk.prompt_logprobs)
                 return response.chunk
         return None
 

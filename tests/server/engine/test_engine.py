@@ -256,6 +256,43 @@ def test_those_who_follow_keep_their_place_when_the_queue_fills(world: World) ->
             assert narrow.answers[stream].finished is not None
 
 
+@pytest.mark.parametrize("budget", [5, 512])
+def test_prompt_logprobs_equal_those_of_hf_and_peft(world: World, budget: int) -> None:
+    config = EngineConfig(kv_bytes=KV_BYTES, arena_bytes=4_000_000, max_batch_tokens=budget)
+    tokens = prompt(40)
+    with closing(Front(world, config)) as front:
+        front.submit(tokens, model="r8 on all")
+        front.finish()  # the prefix cache has it, which must not matter
+        asked = {
+            model: front.submit(tokens, model=model, prompt_logprobs=1, logprobs=0)
+            for model in (None, "r8 on all")
+        }
+        plain = front.submit(tokens, model="r8 on all", logprobs=0)
+        front.finish()
+        for model, stream in asked.items():
+            answer = front.answers[stream]
+            expected = Reference(world, model).prompt(tokens)
+            found = [entry.logprob for entry in answer.prompt_logprobs]
+            assert found == pytest.approx(expected, abs=1e-4), model
+            assert all(len(entry.tokens) == 1 for entry in answer.prompt_logprobs)
+        assert front.answers[asked["r8 on all"]].tokens == front.answers[plain].tokens
+
+
+def test_prompt_logprobs_are_told_once_whatever_is_preempted(world: World) -> None:
+    config = EngineConfig(
+        kv_bytes=8 * BLOCK_BYTES, arena_bytes=4_000_000, max_context=64, max_batch_tokens=7
+    )
+    with closing(Front(world, config)) as front:
+        streams = [
+            front.submit(prompt(40, seed=i), max_tokens=20, prompt_logprobs=0) for i in range(4)
+        ]
+        front.finish()
+        for i, stream in enumerate(streams):
+            found = [entry.logprob for entry in front.answers[stream].prompt_logprobs]
+            expected = Reference(world, None).prompt(prompt(40, seed=i))
+            assert found == pytest.approx(expected, abs=1e-4)
+
+
 def test_prefix_is_reused_under_its_own_digest_only(world: World, front: Front) -> None:
     tokens = prompt(40)
     expected = {}

@@ -25,6 +25,7 @@ from weft.server.channel import (
     Placed,
     Probe,
     Probed,
+    PromptLogprobs,
     Ready,
     Sampling,
     Submit,
@@ -105,6 +106,7 @@ class Answer:
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs | None] = field(default_factory=list)
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
     finished: Finished | None = None
     failed: Failed | None = None
 
@@ -138,6 +140,8 @@ class Front:
                 for stream, token, logprob in rows:
                     self.answers[stream].tokens.append(token)
                     self.answers[stream].logprobs.append(logprob)
+            case PromptLogprobs():
+                self.answers[message.stream].prompt_logprobs += message.logprobs
             case Finished():
                 self.answers[message.stream].finished = message
             case Failed():
@@ -165,6 +169,7 @@ class Front:
         min_tokens: int = 0,
         grammar: str | None = None,
         after: int | None = None,
+        prompt_logprobs: int | None = None,
     ) -> int:
         """Submit a request for the adapter `model`, or for the base; answer its stream."""
         stream = len(self.answers) + 1
@@ -182,6 +187,7 @@ class Front:
             min_tokens=min_tokens,
             grammar=grammar,
             after=after,
+            prompt_logprobs=prompt_logprobs,
         )
         self.engine.receive(FRONT, request)
         return stream
@@ -257,6 +263,13 @@ class Reference:
             drawn.append(int(logits.argmax()))
             logprobs.append(float(logits.log_softmax(-1)[drawn[-1]]))
         return drawn, logprobs
+
+    @torch.inference_mode()
+    def prompt(self, tokens: list[int]) -> list[float]:
+        """Log-probabilities of a prompt's tokens but the first."""
+        logits_TV = self._model(input_ids=torch.tensor([tokens])).logits[0, :-1]
+        found = logits_TV.log_softmax(-1).gather(1, torch.tensor(tokens[1:])[:, None])
+        return list(found[:, 0].tolist())
 
     @torch.inference_mode()
     def generate(self, tokens: list[int], **options: object) -> list[int]:

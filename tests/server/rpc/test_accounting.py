@@ -70,7 +70,7 @@ def test_one_line_at_a_requests_end_has_ids_counts_and_times(
         ({"model": "nobody"}, "MODEL_NOT_FOUND"),
         ({"logprobs": 99}, "REQUEST_INVALID"),
         ({"max_tokens": 9999}, "PROMPT_TOO_LONG"),
-        ({"n": 4}, "FEATURE_UNSUPPORTED"),
+        ({"num_beams": 4}, "FEATURE_UNSUPPORTED"),
     ],
 )
 def test_a_refused_request_has_its_line_and_count_too(
@@ -103,7 +103,7 @@ def test_neither_prompt_nor_completion_is_ever_logged(server: Server, weft: Clie
 def test_metrics_are_served_under_their_names(
     server: Server, weft: Client, version: types_pb2.Version
 ) -> None:
-    model = f"{version.adapter}@1"
+    model = version.adapter
     weft.complete(version.adapter, text="x", stopping=Stopping(max_tokens=4, ignore_end_token=True))
     figures = await_figures(server, lambda figures: {name for name, _ in figures} >= SERVED)
     assert figure(figures, "weft_tokens_total", model=model, kind="generated") == 4

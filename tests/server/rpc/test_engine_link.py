@@ -46,7 +46,7 @@ from weft.server.errors import (
     StartFailed,
     StepFailed,
 )
-from weft.server.rpc.engine_link import BUFFERED_EVENTS, EngineLink, Token
+from weft.server.rpc.engine_link import BUFFERED_EVENTS, EngineLink, Said, Token
 
 BASE = "sha256:base"
 FAULTS: dict[str, Exception] = {
@@ -136,7 +136,7 @@ def finished(number: int) -> Finished:
     )
 
 
-async def read(link: EngineLink) -> list[Token | Finished]:
+async def read(link: EngineLink) -> list[Said]:
     return [event async for batch in link.stream(submit) for event in batch]
 
 

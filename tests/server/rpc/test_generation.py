@@ -9,7 +9,7 @@ from weft.protos.v1 import inference_pb2, types_pb2
 from weft.protos.v1.inference_pb2 import GenerateResponse
 from weft.server.channel import Finished, Sampling, Submit, TokenLogprobs
 from weft.server.errors import PromptTooLong
-from weft.server.rpc.engine_link import EngineLink, Token
+from weft.server.rpc.engine_link import EngineLink, Said, Token
 from weft.server.rpc.generation import Generation, Outcome, longest_completion
 from weft.server.rpc.prompts import Tokenizer
 from weft.server.rpc.requests import Plan
@@ -35,6 +35,7 @@ def plan(
         grammar=None,
         include_stop=include_stop,
         logprobs=None,
+        prompt_logprobs=None,
         flush_s=0.0,
     )
 
@@ -84,13 +85,13 @@ def ids(tokenizer: Tokenizer, text: str) -> list[int]:
 class Spoken(EngineLink):
     """A link whose engine says these batches, and that hears what is aborted."""
 
-    def __init__(self, batches: Sequence[list[Token | Finished]]) -> None:
+    def __init__(self, batches: Sequence[list[Said]]) -> None:
         self._said = batches
         self.aborted: list[int] = []
 
     async def stream(
         self, submit: Callable[[int], Submit], *, n: int = 1, flush_s: float = 0.0
-    ) -> AsyncGenerator[list[Token | Finished], None]:
+    ) -> AsyncGenerator[list[Said], None]:
         for number in range(5, 5 + n):
             submit(number)
         for batch in self._said:
@@ -128,7 +129,7 @@ def finished(reason: str, *, tier: str = "disk", stream: int = 5) -> Finished:
     )
 
 
-def tokens(numbers: Sequence[int], *, stream: int = 5) -> list[Token | Finished]:
+def tokens(numbers: Sequence[int], *, stream: int = 5) -> list[Said]:
     return [Token(stream, number, None) for number in numbers]
 
 

@@ -101,6 +101,24 @@ def test_logprobs_have_the_chosen_token_and_as_many_alternatives_as_asked(weft: 
     assert chosen.decode(errors="replace") == completion.text
 
 
+def test_prompt_logprobs_have_every_token_of_the_prompt_but_the_first(
+    weft: Client, version: types_pb2.Version
+) -> None:
+    ids = weft.tokenize("base", text=PROMPT * 4).token_ids
+    for n in (1, 2):  # the second time the prompt is in the prefix cache
+        answer = weft.complete(
+            f"{version.adapter}:prod",
+            tokens=ids,
+            n=n,
+            prompt_logprobs=2,
+            stopping=Stopping(max_tokens=2),
+        )
+        found = answer.completions[0].prompt_logprobs
+        assert [entry.chosen.token_id for entry in found] == list(ids[1:])
+        assert {len(entry.alternatives) for entry in found} == {2}
+        assert not any(c.prompt_logprobs for i, c in answer.completions.items() if i)
+
+
 def test_without_logprobs_there_are_none(weft: Client) -> None:
     assert not answer_of(weft, generate_request()).completions[0].logprobs
 
@@ -261,10 +279,10 @@ def test_a_cancelled_stream_frees_its_blocks_and_slot(
             and is_idle(figures)
         ),
     )
-    model = f"{version.adapter}@1"
-    assert 0 < figure(figures, "weft_tokens_total", model=model, kind="generated") < 480
+    generated = figure(figures, "weft_tokens_total", model=version.adapter, kind="generated")
+    assert 0 < generated < 480
     with pytest.raises(WeftError, match="alias"):  # nothing else holds it
-        weft.retire(model)
+        weft.retire(f"{version.adapter}@1")
 
 
 def test_a_passed_deadline_ends_the_stream_and_frees_its_blocks(server: Server) -> None:
@@ -357,8 +375,8 @@ def test_every_violation_of_a_request_comes_back(weft: Client) -> None:
 
 def test_what_is_not_served_is_refused_by_name(weft: Client) -> None:
     with refusal("FEATURE_UNSUPPORTED") as caught:
-        text_of(weft, prompt_logprobs=0)
-    assert caught.value.metadata == {"field": "prompt_logprobs"}
+        text_of(weft, num_beams=2)
+    assert caught.value.metadata == {"field": "num_beams"}
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 

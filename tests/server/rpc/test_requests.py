@@ -51,6 +51,7 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (GenerateRequest(model="m", tokens=TokenPrompt(ids=[1, 100])), "tokens.ids"),
         (changed(request_id="x" * 65), "request_id"),
         (changed(logprobs=21), "logprobs"),
+        (changed(prompt_logprobs=21), "prompt_logprobs"),
         (changed(flush_ms=1001), "flush_ms"),
         (changed(priority=9), "priority"),
         (changed(stopping=Stopping(max_tokens=0)), "stopping.max_tokens"),
@@ -104,7 +105,6 @@ def test_a_refusal_names_value_and_limit() -> None:
     [
         (changed(num_beams=2), "num_beams"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
-        (changed(prompt_logprobs=0), "prompt_logprobs"),
     ],
     ids=str,
 )
