@@ -187,6 +187,7 @@ class FrontConfig:
     insecure_no_auth: bool = False
     max_request_s: float = 600.0
     disk_bytes: int = 20 * GIB
+    response_cache_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.api_keys is None and not self.insecure_no_auth and not self.listen.is_loopback:

@@ -52,6 +52,7 @@ DISTINCT_ADAPTERS = Histogram(
 LOAD_TIME = _histogram("adapter_load_seconds", "Loads of adapters", ("from", "to"))
 LOOKUPS = Counter("weft_adapter_lookups", "Adapters asked for, by tier", ("tier", "result"))
 EVICTIONS = Counter("weft_adapter_evictions", "Adapters dropped from a tier", ("tier",))
+RESPONSE_CACHE = Counter("weft_response_cache", "Requests it may answer, by result", ("result",))
 PARKS = Counter("weft_parks", "Sequences whose adapter's turn ended while they ran")
 PREFETCHES = Counter("weft_adapter_prefetches", "Adapters brought to the device ahead of requests")
 TIER_BYTES = _gauge("tier_bytes", "Bytes of a tier", ("tier", "kind"))

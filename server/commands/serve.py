@@ -155,6 +155,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--max-tenant-waiting", COUNT, "Sequences of a tenant that may wait.", default=1024)
 @option("--max-tenant-waiting-tokens", COUNT, "Tokens of it that may wait.", default=4_194_304)
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
+@option("--response-cache-bytes", COUNT, "Whole answers to repeated requests. [none]")
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
 @common_options
@@ -181,6 +182,7 @@ def serve(
     max_tenant_waiting: int,
     max_tenant_waiting_tokens: int,
     disk_bytes: int,
+    response_cache_bytes: int | None,
     no_graphs: bool,
     no_worker: bool,
     common: Common,
@@ -219,6 +221,7 @@ def serve(
                 insecure_no_auth=insecure_no_auth,
                 max_request_s=max_request_seconds,
                 disk_bytes=disk_bytes,
+                response_cache_bytes=response_cache_bytes or 0,
             ),
             metrics=Address.parse(metrics),
             store=common.store,

@@ -46,6 +46,7 @@ from .inference import InferenceService
 from .jobs import JobService
 from .prompts import Tokenizer
 from .requests import Defaults
+from .response_cache import ResponseCache
 from .targets import Targets
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ class Front:
             targets=self.targets,
             link=self.link,
             max_request_s=config.front.max_request_s,
+            cache=ResponseCache(config.front.response_cache_bytes),
         )
         admission = Admission(
             stores.blobs,

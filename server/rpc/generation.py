@@ -1,7 +1,7 @@
 """One Generate call: from a checked request and a resolved target to the messages of its stream."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -112,6 +112,25 @@ class Generation:
                     yield response
         yield GenerateResponse(usage=self._usage())
 
+    def replay(self, answer: Sequence[GenerateResponse]) -> Iterator[GenerateResponse]:
+        """Give an answer that was kept, with the usage of what it takes now."""
+        for response in answer:
+            if response.HasField("finished") and response.finished.index == 0:
+                self.outcome.reason = _name(response.finished)
+            if response.HasField("chunk"):
+                num = len(response.chunk.token_ids)
+                self.outcome.saw_tokens(num, elapsed_s=self.elapsed_s())
+            if not response.HasField("usage"):
+                yield response
+                continue
+            self.outcome.usage = inference_pb2.Usage(
+                prompt_tokens=response.usage.prompt_tokens,
+                cached_tokens=response.usage.prompt_tokens,
+                generated_tokens=response.usage.generated_tokens,
+                from_response_cache=True,
+            )
+            yield GenerateResponse(usage=self.outcome.usage)
+
     def _detokenizer(self) -> Detokenizer:
         return Detokenizer(
             self._tokenizer.hf.backend_tokenizer,
@@ -196,8 +215,7 @@ class Generation:
                 finished.stop_token_id = stopper
         yield GenerateResponse(finished=finished)
         if completion.index == 0:
-            name = inference_pb2.FinishReason.Name(finished.reason)
-            self.outcome.reason = name.removeprefix("FINISH_REASON_")
+            self.outcome.reason = _name(finished)
 
     def _usage(self) -> inference_pb2.Usage:
         """The request's figures: those of the first completion, which computed the prompt."""
@@ -214,3 +232,7 @@ class Generation:
             tier=TIERS.get(first.tier, types_pb2.TIER_UNSPECIFIED),
         )
         return self.outcome.usage
+
+
+def _name(finished: inference_pb2.Finished) -> str:
+    return inference_pb2.FinishReason.Name(finished.reason).removeprefix("FINISH_REASON_")

@@ -17,6 +17,7 @@ from .fields import MAX_REQUEST_ID, read_page_size
 from .generation import Generation, longest_completion
 from .prompts import Prompt, Tokenizer
 from .requests import Defaults, Plan, read_generate, read_tokenize
+from .response_cache import ResponseCache
 from .targets import Target, Targets
 
 
@@ -32,6 +33,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         targets: Targets,
         link: EngineLink,
         max_request_s: float,
+        cache: ResponseCache,
     ) -> None:
         self._facts = facts
         self._tokenizer = tokenizer
@@ -39,6 +41,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self._targets = targets
         self._link = link
         self._max_request_s = max_request_s
+        self._cache = cache
 
     async def Generate(
         self, request: inference_pb2.GenerateRequest, context: Context
@@ -82,9 +85,18 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     prompt_logprobs=None if index else plan.prompt_logprobs,
                 )
 
+            key = self._cache.key_of(plan, submit(0, 0, None))
+            if (kept := self._cache.find(key)) is not None:
+                for response in generation.replay(kept):
+                    yield response
+                return
+            answer = []
             async with aclosing(generation.run(self._link, submit)) as responses:
                 async for response in responses:
+                    if key is not None:
+                        answer.append(response)
                     yield response
+            self._cache.keep(key, answer)
 
     async def Tokenize(
         self, request: inference_pb2.TokenizeRequest, context: Context

@@ -76,6 +76,12 @@ class Plan:
     prompt_logprobs: int | None
     flush_s: float
     priority: Priority = Priority.NORMAL
+    has_seed: bool = False
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether it can have but one answer: nothing in it is left to a seed that was drawn."""
+        return self.has_seed or self.sampling.temperature == 0
 
     def sampling_of(self, index: int) -> Sampling:
         """How a completion draws: the first with the request's seed, each other with the next."""
@@ -154,6 +160,7 @@ def read_generate(
         prompt_logprobs=(request.prompt_logprobs if request.HasField("prompt_logprobs") else None),
         flush_s=flush_ms / 1000,
         priority=PRIORITIES[request.priority],
+        has_seed=request.sampling.HasField("seed"),
     )
 
 

@@ -31,6 +31,7 @@ NAMES = {
     "weft_adapter_load_seconds": ("from", "to"),
     "weft_adapter_lookups": ("tier", "result"),
     "weft_adapter_evictions": ("tier",),
+    "weft_response_cache": ("result",),
     "weft_parks": (),
     "weft_adapter_prefetches": (),
     "weft_tier_bytes": ("tier", "kind"),

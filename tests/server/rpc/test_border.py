@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from tests.running import Server, running_server
 from weft.adapters.errors import AliasConflict
-from weft.client import AsyncClient, Client, Stopping
+from weft.client import AsyncClient, Client, Sampling, Stopping
 from weft.protos.v1 import (
     adapters_pb2,
     adapters_pb2_grpc,
@@ -260,7 +260,10 @@ def guarded(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("guarded")
     keys = write_keys(folder / "keys")
     with running_server(
-        tiny_llama, folder / "data", "--api-keys", str(keys), "--no-worker", "--log-format", "json"
+        tiny_llama,
+        folder / "data",
+        *("--api-keys", str(keys), "--response-cache-bytes", "65536"),
+        *("--no-worker", "--log-format", "json"),
     ) as running:
         yield running
 
@@ -331,6 +334,24 @@ def test_what_is_another_tenants_is_not_found(
         first = bob.publish(name, folders[1], assert_base=True)
         assert first.version == 1
         assert alice.model(name).digest == version.digest
+
+
+def test_an_answer_is_kept_for_the_same_request_of_the_same_tenant(guarded: Server) -> None:
+    greedy, short = Sampling(temperature=0), Stopping(max_tokens=5)
+    with as_key(guarded, "weft_alice") as alice, as_key(guarded, "weft_bob") as bob:
+        answers = [
+            weft.complete("base", text="a question", sampling=greedy, stopping=short, n=2)
+            for weft in (alice, alice, bob)
+        ]
+        drawn = [alice.complete("base", text="a question", stopping=short) for _ in range(2)]
+    found = [answer.usage for answer in (*answers, *drawn)]
+    assert all(usage is not None for usage in found)
+    kept = [usage.from_response_cache for usage in found if usage is not None]
+    assert kept == [False, True, False, False, False]
+    assert answers[0].completions == answers[1].completions == answers[2].completions
+    assert answers[0].resolved is not None
+    assert answers[1].resolved is not None
+    assert answers[0].resolved.digest == answers[1].resolved.digest
 
 
 def test_health_and_reflection_are_open_to_everybody(guarded: Server) -> None:
