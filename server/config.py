@@ -161,6 +161,7 @@ class EngineConfig:
     arena_bytes: int | None = None
     host_bytes: int | None = None
     graphs: bool = True
+    speculate: int | None = None
     scheduling: SchedulingConfig = SchedulingConfig()
 
     def __post_init__(self) -> None:

@@ -156,6 +156,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--max-tenant-waiting-tokens", COUNT, "Tokens of it that may wait.", default=4_194_304)
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @option("--response-cache-bytes", COUNT, "Whole answers to repeated requests. [none]")
+@option("--speculate", COUNT, "Tokens drafted from a sequence's own text, at most. [none]")
 @flag("--no-graphs", "Launch every decode step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
 @common_options
@@ -183,6 +184,7 @@ def serve(
     max_tenant_waiting_tokens: int,
     disk_bytes: int,
     response_cache_bytes: int | None,
+    speculate: int | None,
     no_graphs: bool,
     no_worker: bool,
     common: Common,
@@ -203,6 +205,7 @@ def serve(
                 arena_bytes=arena_bytes,
                 host_bytes=host_bytes,
                 graphs=not no_graphs,
+                speculate=speculate,
                 scheduling=SchedulingConfig(
                     policy=policy,
                     ageing_s=ageing_s,

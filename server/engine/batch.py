@@ -22,17 +22,17 @@ Longs = npt.NDArray[np.int64]
 def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> ModelBatch:
     """Lay the plan's chunks one after another, in its order.
 
-    The logits of the result are, chunk by chunk, those of the positions that are told and that of
-    the draw.
+    The logits of the result are, chunk by chunk, those of the positions that are told, that of the
+    draw, and those after each draft.
     """
     chunks = plan.chunks
     start_B = np.array([chunk.start for chunk in chunks])
-    stop_B = np.array([chunk.stop for chunk in chunks])
+    stop_B = np.array([chunk.end for chunk in chunks])
     num_B = stop_B - start_B
     indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
     sequence_T = np.repeat(np.arange(len(chunks)), num_B)
     tokens_T = np.fromiter(
-        chain.from_iterable(c.sequence.tokens[c.start : c.stop] for c in chunks),
+        chain.from_iterable((*c.sequence.tokens[c.start : c.stop], *c.drafts) for c in chunks),
         np.int64,
         count=indptr_B1[-1],
     )
@@ -67,13 +67,14 @@ def _block_table(plan: Plan) -> npt.NDArray[np.int32]:
 
 def _logit_rows(plan: Plan, indptr_B1: Longs) -> Longs:
     chunks = plan.chunks
-    if not any(chunk.told for chunk in chunks):
+    if not any(chunk.told or chunk.drafts for chunk in chunks):
         rows: Longs = indptr_B1[1:][[chunk.draws for chunk in chunks]] - 1
         return rows
-    wanted = []
+    wanted: list[int] = []
     for chunk, first in zip(chunks, indptr_B1.tolist(), strict=False):
         wanted += [first + position - chunk.start for position in chunk.told]
-        wanted += [first + chunk.stop - 1 - chunk.start] * chunk.draws
+        if chunk.draws:
+            wanted += range(first + chunk.stop - 1 - chunk.start, first + chunk.num_rows)
     return np.array(wanted, np.int64)
 
 

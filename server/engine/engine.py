@@ -6,7 +6,7 @@ A step: take what was loaded, plan, lay the batch out, run the model, draw, tell
 import logging
 import time
 from collections.abc import Callable
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ from .kv_cache import BlockAllocator
 from .ledger import Ledger
 from .loader import Broken
 from .loads import Loads
+from .lookup import Speculation
 from .order import make_order
 from .pace import Pace
 from .places import Place
@@ -66,7 +67,7 @@ from .plan import Plan
 from .price_probe import measure_prices
 from .probing import Probing
 from .residency import Residency
-from .row import row_of
+from .row import rows_of
 from .sampler import Drawn, describe, draw
 from .scheduler import Scheduler
 from .sequence import Sequence, State
@@ -146,6 +147,9 @@ class Engine:
         )
         prices = measure_prices(model)
         self._step_time = StepTime(prices)
+        self._speculation = Speculation(
+            config.speculate or 0, self._step_time, block_tokens=budgets.block_tokens
+        )
         self.scheduler = Scheduler(
             budgets.limits,
             self.blocks,
@@ -190,7 +194,7 @@ class Engine:
         self._take_grammars()
         self._drop_late(started)
         self._loads.order(started)
-        plan = self.scheduler.plan(started)
+        plan = self._speculation.extend(self.scheduler.plan(started))
         if not plan.chunks:
             return self._probing.step() or self._rest()
         kind = plan.kind
@@ -215,14 +219,15 @@ class Engine:
             logits_BV = self._graphs.run(plan)
         else:
             logits_BV = self._tell_prompts(plan, self._forward(plan))
-        due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
-        return draw(logits_BV, [row_of(sequence) for sequence in due])
+        rows = [row for chunk in plan.chunks if chunk.draws for row in rows_of(chunk)]
+        return draw(logits_BV, rows)
 
     def _tell_prompts(self, plan: Plan, logits_RV: Tensor) -> Tensor:
         """Tell log-probabilities of prompts; answer the logits that are left to draw from."""
         if not any(chunk.told for chunk in plan.chunks):
             return logits_RV
-        drawn, at = [], 0
+        drawn: list[int] = []
+        at = 0
         for chunk in plan.chunks:
             sequence, told = chunk.sequence, chunk.told
             if told:
@@ -234,8 +239,9 @@ class Engine:
                 sequence.num_told = told.stop
             at += len(told)
             if chunk.draws:
-                drawn.append(at)
-                at += 1
+                num = 1 + len(chunk.drafts)
+                drawn += range(at, at + num)
+                at += num
         return logits_RV[drawn]
 
     def _forward(self, plan: Plan) -> Tensor:
@@ -256,21 +262,22 @@ class Engine:
     def _deliver(self, plan: Plan, drawn: Drawn) -> None:
         """Account for the step and tell every front its tokens, then its ends."""
         due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
-        by_peer: dict[bytes, list[int]] = {}
-        for i, sequence in enumerate(due):
-            if drawn.finite[i]:
-                by_peer.setdefault(sequence.peer, []).append(i)
-            else:
-                self._fail_draw(sequence)
+        kept = self._settle(plan, drawn)
+        before = [sequence.num_generated for sequence in due]
         now = time.monotonic()
-        ended = self.scheduler.advance(plan, drawn.tokens, now=now)
-        for peer, rows in by_peer.items():
-            logprobs = [drawn.logprobs[i] for i in rows]
+        tokens = [[drawn.tokens[row] for row in rows] for rows in kept]
+        ended = self.scheduler.advance(plan, tokens, now=now)
+        by_peer: dict[bytes, list[tuple[int, int]]] = {}
+        for sequence, rows, num_before in zip(due, kept, before, strict=True):
+            for row in rows[: sequence.num_generated - num_before]:
+                by_peer.setdefault(sequence.peer, []).append((sequence.request.stream, row))
+        for peer, told in by_peer.items():
+            logprobs = [drawn.logprobs[row] for _, row in told]
             self._tell(
                 peer,
                 Tokens(
-                    streams=[due[i].request.stream for i in rows],
-                    tokens=[drawn.tokens[i] for i in rows],
+                    streams=[stream for stream, _ in told],
+                    tokens=[drawn.tokens[row] for _, row in told],
                     logprobs=logprobs if any(logprobs) else [],
                 ),
             )
@@ -280,6 +287,24 @@ class Engine:
         for sequence, reason in ended:
             del self._sequences[sequence.peer, sequence.request.stream]
             self._tell(sequence.peer, sequence.finished(reason, now))
+
+    def _settle(self, plan: Plan, drawn: Drawn) -> list[range]:
+        """The rows of every chunk that draws up to the first that its drafts miss; those that are
+        not finite fail their sequence."""
+        kept, at = [], 0
+        for chunk in plan.chunks:
+            if not chunk.draws:
+                continue
+            pairs = zip(drawn.tokens[at:], chunk.drafts, strict=False)
+            num_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            rows = range(at, at + 1 + num_right)
+            if not all(drawn.finite[row] for row in rows):
+                self._fail_draw(chunk.sequence)
+            elif chunk.drafts:
+                self._speculation.learn(chunk, num_right)
+            kept.append(rows)
+            at += 1 + len(chunk.drafts)
+        return kept
 
     def _fail_draw(self, sequence: Sequence) -> None:
         if sequence.constraint is None:

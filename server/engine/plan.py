@@ -7,11 +7,25 @@ from .sequence import Sequence
 
 
 class Chunk(NamedTuple):
-    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after."""
+    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after.
+
+    Attributes:
+        drafts: What may follow, computed beside the last one, in blocks that the sequence holds.
+    """
 
     sequence: Sequence
     start: int
     stop: int
+    drafts: tuple[int, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        return self.stop - self.start + len(self.drafts)
+
+    @property
+    def end(self) -> int:
+        """Tokens of the sequence with its drafts."""
+        return self.stop + len(self.drafts)
 
     @property
     def draws(self) -> bool:
@@ -32,12 +46,12 @@ class Plan(NamedTuple):
 
     @property
     def num_tokens(self) -> int:
-        return sum(chunk.stop - chunk.start for chunk in self.chunks)
+        return sum(chunk.num_rows for chunk in self.chunks)
 
     @property
     def kv_tokens(self) -> int:
         """Tokens whose keys and values the step reads."""
-        return sum(chunk.stop for chunk in self.chunks)
+        return sum(chunk.end for chunk in self.chunks)
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from weft.server.channel import Sampling
 
+from .plan import Chunk
 from .sequence import Sequence
 
 
@@ -28,6 +29,13 @@ class Row(NamedTuple):
     counts: dict[int, int] | None = None
     barred: frozenset[int] = frozenset()
     allowed: npt.NDArray[np.uint32] | None = None
+
+
+def rows_of(chunk: Chunk) -> list[Row]:
+    """The rows of a chunk that draws: of its next token, and of the one after each draft."""
+    row = row_of(chunk.sequence)
+    more = range(1, 1 + len(chunk.drafts))
+    return [row, *(row._replace(position=row.position + i) for i in more)]
 
 
 def row_of(sequence: Sequence) -> Row:

@@ -10,6 +10,7 @@ blocks, unless one that goes before it lacks them.
 import heapq
 from bisect import insort
 from collections.abc import Iterator
+from collections.abc import Sequence as Many
 
 from weft.server.channel import Submit
 
@@ -293,24 +294,36 @@ class Scheduler:
         num_full = (len(sequence.tokens) - 1) // self._block_tokens
         return self._blocks.find(self._keys(sequence, num_full))
 
-    def advance(self, plan: Plan, drawn: list[int], *, now: float) -> list[Ended]:
-        """Account for a step that ran; `drawn` has a token per chunk that draws, in order.
+    def advance(self, plan: Plan, drawn: Many[Many[int]], *, now: float) -> list[Ended]:
+        """Account for a step that ran.
+
+        `drawn` has, for every chunk that draws, in order, its right drafts and the token after.
 
         Sequences that were finished since the plan are passed over.
         """
         ended = []
-        tokens = iter(drawn)
+        each = iter(drawn)
         for chunk in plan.chunks:
             sequence = chunk.sequence
-            token = next(tokens) if chunk.draws else None
+            tokens = next(each) if chunk.draws else ()
             if sequence.state is not State.RUNNING:
                 continue
             self._enter_blocks(sequence, chunk.stop)
-            reason = None if token is None else sequence.append(token, now)
+            reason = self._append(sequence, tokens, now)
             if reason is not None:
                 self.finish(sequence)
                 ended.append(Ended(sequence, reason))
         return ended
+
+    def _append(self, sequence: Sequence, tokens: Many[int], now: float) -> str | None:
+        """Add tokens up to one that ends the sequence; all but the last have been computed."""
+        for place, token in enumerate(tokens):
+            if place:
+                self._enter_blocks(sequence, sequence.num_computed + 1)
+            reason = sequence.append(token, now)
+            if reason is not None:
+                return reason
+        return None
 
     def _enter_blocks(self, sequence: Sequence, num_computed: int) -> None:
         """Publish the blocks that have become full."""

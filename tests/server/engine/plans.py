@@ -156,7 +156,7 @@ class Bench:
     def run(self, plan: Plan) -> list[Ended]:
         """Pretend to have run the plan."""
         drawn = [
-            (7 * sum(chunk.sequence.tokens) + len(chunk.sequence.tokens)) % VOCABULARY
+            [(7 * sum(chunk.sequence.tokens) + len(chunk.sequence.tokens)) % VOCABULARY]
             for chunk in plan.chunks
             if chunk.draws
         ]

@@ -189,7 +189,7 @@ class Events(RuleBasedStateMachine):
         assert plan.num_tokens <= LIMITS.max_batch_tokens
         assert len(plan.chunks) <= LIMITS.max_sequences
         written = []
-        for sequence, start, stop in plan.chunks:
+        for sequence, start, stop, _ in plan.chunks:
             assert sequence.state is State.RUNNING
             assert sequence.num_computed == start < stop <= len(sequence.tokens)
             assert (sequence.slot is None) == (sequence.digest is None)
