@@ -6,7 +6,7 @@ A step: take what was loaded, plan, lay the batch out, run the model, draw, tell
 import logging
 import time
 from collections.abc import Callable
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -295,8 +295,9 @@ class Engine:
         for chunk in plan.chunks:
             if not chunk.draws:
                 continue
-            pairs = zip(drawn.tokens[at:], chunk.drafts, strict=False)
-            num_right = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            num_right = 0
+            while chunk.drafts[num_right : num_right + 1] == (drawn.tokens[at + num_right],):
+                num_right += 1
             rows = range(at, at + 1 + num_right)
             if not all(drawn.finite[row] for row in rows):
                 self._fail_draw(chunk.sequence)
