@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, TypedDict
 
@@ -18,12 +17,12 @@ from .kernel_options import KernelOptions
 from .lora_case import LORA, make_lora_case
 from .lora_cells import core_cells, full_cells, small_cells
 from .lora_contender import LoraContender
-from .machine import Source, find_hardware, find_versions, load_average
+from .machine import Source, find_hardware, find_versions
 from .metadata_cases import METADATA, make_metadata_case, metadata_batches
 from .peers.sglang import V2, Csgmv, Sgemm
 from .peers.torch_ops import Bmm, Loop
 from .peers.vllm import Vllm
-from .record import Check, Conditions, Record
+from .record import Beginning, Check, Record
 from .row_cases import GROUPS, RowCases, row_shapes
 from .stopwatch import Stopwatch
 from .tile_cases import TILES, make_tile_case, tile_cells
@@ -59,7 +58,7 @@ def run_kernel_suite(
     Raises:
         ValueError: The options name an op, a site or ranks that are in no case.
     """
-    started, began, load = datetime.now(UTC), time.monotonic(), load_average()
+    beginning = Beginning()
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     stopwatch = Stopwatch(device) if device.type == "cuda" else None
     cases = plan_cases(options)
@@ -72,18 +71,15 @@ def run_kernel_suite(
     hardware = find_hardware(device)
     say(f"running {len(cases)} cases")
     outcome, num_left = run_cases(
-        cases, stopwatch, ceilings, until=began + 60 * options.minutes, say=say
+        cases, stopwatch, ceilings, until=beginning.clock_s + 60 * options.minutes, say=say
     )
     return Record(
         suite=_suite_name(options),
-        conditions=Conditions(
+        conditions=beginning.conditions(
             command=command,
             source=source,
             seed=options.seed,
-            started=started,
-            seconds=time.monotonic() - began,
             note=note,
-            load_average=(load, load_average()),
             hardware=hardware,
             versions=find_versions(),
             ceilings=ceilings,

@@ -1,14 +1,16 @@
 """What a run leaves behind: every figure with its samples, its floor and its conditions."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 
 from .contest import spread_of
 from .floors import Ceilings
 from .goals import Verdict
-from .machine import Source
+from .machine import Source, load_average
 
 Value = str | int | float
 TIMES = ("ms", "µs")
@@ -126,6 +128,39 @@ class Conditions:
     hardware: Mapping[str, Value]
     versions: Mapping[str, str]
     ceilings: Ceilings
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """When a run began, and how busy the machine was; its conditions are made at its end."""
+
+    started: datetime = field(default_factory=partial(datetime.now, UTC))
+    clock_s: float = field(default_factory=time.monotonic)
+    load: float = field(default_factory=load_average)
+
+    def conditions(
+        self,
+        *,
+        command: str,
+        source: Source,
+        note: str,
+        seed: int,
+        hardware: Mapping[str, Value],
+        versions: Mapping[str, str],
+        ceilings: Ceilings,
+    ) -> Conditions:
+        return Conditions(
+            command=command,
+            source=source,
+            seed=seed,
+            started=self.started,
+            seconds=time.monotonic() - self.clock_s,
+            note=note,
+            load_average=(self.load, load_average()),
+            hardware=hardware,
+            versions=versions,
+            ceilings=ceilings,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
 """What the suites of batches share: an engine in this process, checked, then timed beside peers."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -17,10 +15,10 @@ from .ceilings import measure_ceilings
 from .contest import Contender, Timing, hold_rounds
 from .figures import Held, make_cells, make_ratios
 from .goals import Verdict
-from .machine import Source, find_hardware, find_versions, load_average
+from .machine import Source, find_hardware, find_versions
 from .options import EngineOptions
 from .peers.peer import Peer
-from .record import Conditions, Gap, Ratio, Record, Value
+from .record import Beginning, Gap, Ratio, Record, Value
 from .rivals import open_rivals
 from .verify import check_engine, check_peer
 
@@ -68,7 +66,7 @@ def run_suite(suite: Suite, folder: Path, *, invocation: Invocation, say: Say) -
     Raises:
         BenchError: The engine or a peer failed.
     """
-    started, began, load = datetime.now(UTC), time.monotonic(), load_average()
+    beginning = Beginning()
     options = suite.options
     device = torch.device(options.device)
     torch.set_num_threads(options.threads)
@@ -98,14 +96,9 @@ def run_suite(suite: Suite, folder: Path, *, invocation: Invocation, say: Say) -
         versions |= peer.versions
     return Record(
         suite=suite.name,
-        conditions=Conditions(
-            command=invocation.command,
-            source=invocation.source,
+        conditions=beginning.conditions(
+            **invocation._asdict(),
             seed=options.seed,
-            started=started,
-            seconds=time.monotonic() - began,
-            note=invocation.note,
-            load_average=(load, load_average()),
             hardware=find_hardware(device),
             versions=versions,
             ceilings=ceilings,

@@ -1,10 +1,8 @@
 """The suite `serving`: every run of some workloads, on as few servers as they allow."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -14,8 +12,8 @@ import torch
 
 from weft.bench.ceilings import MIB, measure_ceilings
 from weft.bench.errors import DiskTooSmall
-from weft.bench.machine import find_hardware, find_versions, load_average
-from weft.bench.record import Cell, Check, Conditions, Gap, Record, Value
+from weft.bench.machine import find_hardware, find_versions
+from weft.bench.record import Beginning, Cell, Check, Gap, Record, Value
 from weft.bench.shapes import SHAPES
 from weft.bench.suite import Invocation, Say
 
@@ -78,7 +76,7 @@ def run_serving(options: ServingOptions, *, invocation: Invocation, say: Say) ->
     Raises:
         ServerDown: A server did not come up.
     """
-    started, began, load = datetime.now(UTC), time.monotonic(), load_average()
+    beginning = Beginning()
     device = torch.device(options.host.device)
     say("measuring the ceilings")
     sizes = {"copy_bytes": 64 * MIB, "matmul_size": 1024} if options.small else {}
@@ -90,14 +88,9 @@ def run_serving(options: ServingOptions, *, invocation: Invocation, say: Say) ->
     ratios = make_ratios(found.cells)
     return Record(
         suite=f"serving-{options.small_shape}" if options.small else "serving",
-        conditions=Conditions(
-            command=invocation.command,
-            source=invocation.source,
+        conditions=beginning.conditions(
+            **invocation._asdict(),
             seed=options.host.seed,
-            started=started,
-            seconds=time.monotonic() - began,
-            note=invocation.note,
-            load_average=(load, load_average()),
             hardware=find_hardware(device),
             versions=find_versions(),
             ceilings=ceilings,

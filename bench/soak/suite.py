@@ -5,15 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from weft.bench.ceilings import MIB, measure_ceilings
-from weft.bench.machine import find_hardware, find_versions, load_average
-from weft.bench.record import Cell, Conditions, Record
+from weft.bench.machine import find_hardware, find_versions
+from weft.bench.record import Beginning, Cell, Record
 from weft.bench.serving.host import Host, HostOptions, open_host
 from weft.bench.serving.plan import AdapterSpec, Setting
 from weft.bench.serving.workloads import make_adapters
@@ -61,7 +60,7 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
     Raises:
         ServerDown: The server did not come up.
     """
-    started, began, load = datetime.now(UTC), time.monotonic(), load_average()
+    beginning = Beginning()
     device = torch.device("cpu")
     ceilings = measure_ceilings(device, torch.float32, copy_bytes=64 * MIB, matmul_size=1024)
     setting = soak_setting()
@@ -73,14 +72,9 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
         log = host.log.read_text(errors="replace")
     return Record(
         suite="soak",
-        conditions=Conditions(
-            command=invocation.command,
-            source=invocation.source,
+        conditions=beginning.conditions(
+            **invocation._asdict(),
             seed=options.seed,
-            started=started,
-            seconds=time.monotonic() - began,
-            note=invocation.note,
-            load_average=(load, load_average()),
             hardware=find_hardware(device),
             versions=find_versions(),
             ceilings=ceilings,
