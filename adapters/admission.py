@@ -233,7 +233,7 @@ class Admission:
             evidence=checked.evidence.value,
             dtype=_stored_dtype(checked),
             max_rank=max(ranks.values()),
-            probe=ProbeReport(self._facts.dtype, found.logit_change, found.largest_error),
+            probe=ProbeReport(self._facts.precision, found.logit_change, found.largest_error),
             publisher=call.by,
             job=origin.job,
             parent=origin.parent,

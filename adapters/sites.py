@@ -43,6 +43,7 @@ class BaseFacts:
         vocab_size: Entries of the logits.
         tokenizer_digest: `sha256:…` of the tokenizer's files, or empty without one.
         template_digest: `sha256:…` of the chat template's text, or empty without one.
+        quantisation: Form of the sites' weights while serving, as `int8`; None = `dtype`.
     """
 
     name: str
@@ -55,6 +56,12 @@ class BaseFacts:
     vocab_size: int
     tokenizer_digest: str
     template_digest: str
+    quantisation: str | None = None
+
+    @property
+    def precision(self) -> str:
+        """What the base computes in, as `bfloat16` or `bfloat16+int8`; adapters stay in `dtype`."""
+        return self.dtype if self.quantisation is None else f"{self.dtype}+{self.quantisation}"
 
     @property
     def num_slices(self) -> int:
@@ -68,10 +75,10 @@ class BaseFacts:
 
     @property
     def layout_id(self) -> str:
-        """Name of the serving layout: format, dtype, parallel size and the site table's digest."""
+        """Name of the serving layout: format, precision, parallel size, the site table's digest."""
         table = "\n".join(
             f"{site.name} {site.in_features} "
             + " ".join(f"{member.name}:{member.out_features}" for member in site.members)
             for site in self.sites
         )
-        return f"{IMAGE_FORMAT}:{self.dtype}:1:{hashlib.sha256(table.encode()).hexdigest()}"
+        return f"{IMAGE_FORMAT}:{self.precision}:1:{hashlib.sha256(table.encode()).hexdigest()}"

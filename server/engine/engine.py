@@ -159,7 +159,7 @@ class Engine:
             pace=Pace(budgets.limits, self._step_time, block_tokens=budgets.block_tokens),
             block_tokens=budgets.block_tokens,
             base_digest=facts.digest,
-            dtype=facts.dtype,
+            precision=facts.precision,
         )
         self._figures = Figures(element_bytes=model.dtype.itemsize)
         self._loads = Loads(

@@ -10,10 +10,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 
-def root_key(base_digest: str, adapter_digest: str | None, *, dtype: str, salt: str) -> bytes:
+def root_key(base_digest: str, adapter_digest: str | None, *, precision: str, salt: str) -> bytes:
     """Name everything but the tokens that a block's content depends on, and who may share it."""
     hasher = hashlib.sha256()
-    for part in (base_digest, adapter_digest or "", dtype, salt):
+    for part in (base_digest, adapter_digest or "", precision, salt):
         encoded = part.encode()
         hasher.update(len(encoded).to_bytes(4, "little") + encoded)
     return hasher.digest()

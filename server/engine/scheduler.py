@@ -44,7 +44,7 @@ class Scheduler:
         window: Window | None,
         block_tokens: int,
         base_digest: str,
-        dtype: str,
+        precision: str,
     ) -> None:
         self.running: list[Sequence] = []
         self.lacks_blocks = False
@@ -62,7 +62,7 @@ class Scheduler:
         self._residency = residency
         self._block_tokens = block_tokens
         self._base_digest = base_digest
-        self._dtype = dtype
+        self._precision = precision
         self._watermark = int(WATERMARK * blocks.num_blocks)
         self._deadlines: list[tuple[float, int, Sequence]] = []
 
@@ -98,7 +98,9 @@ class Scheduler:
         """
         if not is_promised:
             self._intake.check_request(request, self.running)
-        root = root_key(self._base_digest, request.digest, dtype=self._dtype, salt=request.salt)
+        root = root_key(
+            self._base_digest, request.digest, precision=self._precision, salt=request.salt
+        )
         sequence = Sequence(peer, request, arrival, root, now)
         if not is_promised:
             num_cached = len(self._find(sequence)) * self._block_tokens

@@ -43,7 +43,7 @@ class ImageCache:
         max_bytes: int,
     ) -> None:
         layout = facts.layout_id.rpartition(":")[2]
-        self._folder = folder / "images" / f"{facts.dtype}-{layout[:16]}"
+        self._folder = folder / "images" / f"{facts.precision}-{layout[:16]}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._facts = facts
         self._limits = limits

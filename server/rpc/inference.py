@@ -159,7 +159,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             aliases=target.aliases,
             base=self._facts.name,
             base_digest=self._facts.digest,
-            precision=self._facts.dtype,
+            precision=self._facts.precision,
             max_context=self._facts.max_context,
             state=target.state,
             created_ms=target.created_ms,

@@ -125,7 +125,7 @@ class Targets:
             digest=target.digest,
             base=self._facts.name,
             base_digest=self._facts.digest,
-            precision=self._facts.dtype,
+            precision=self._facts.precision,
             event_id=target.event_id,
         )
 

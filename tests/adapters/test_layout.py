@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,15 @@ def test_scaling_is_folded_with_one_rounding(dtype: torch.dtype, stored: torch.d
     assert folded.dtype == dtype
     error = (folded.double() - exact).abs() / exact.abs()
     assert error.max() <= torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 0.51)
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "precision"), [(None, "bfloat16"), ("int8", "bfloat16+int8")]
+)
+def test_the_layout_names_the_precision_of_the_base(
+    quantisation: str | None, precision: str
+) -> None:
+    served = replace(facts("bfloat16"), quantisation=quantisation)
+    assert served.precision == precision
+    assert served.layout_id.startswith(f"weft-image/1:{precision}:1:")
+    assert serving_dtype(served) == torch.bfloat16

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +86,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def facts(tiny_llama: Path) -> BaseFacts:
-    return tiny_facts(tiny_llama)
+    return replace(tiny_facts(tiny_llama), quantisation="int8")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ async def test_a_version_says_what_was_admitted(
     assert content.weights_bytes == (tmp_path / "adapter_model.safetensors").stat().st_size
     assert (content.base, content.base_digest) == (facts.name, facts.digest)
     assert (content.evidence, content.dtype, content.max_rank) == ("name", "F32", 4)
-    assert (content.probe.precision, content.probe.max_logit_change) == ("float32", 0.5)
+    assert (content.probe.precision, content.probe.max_logit_change) == ("float32+int8", 0.5)
     manifest = await place.registry.catalogue.get_manifest(content.digest)
     assert [module.rank for module in manifest.modules] == [4] * 4
     await place.blobs.fetch(content.image_digest, tmp_path / "image")

@@ -98,7 +98,7 @@ class Bench:
             pace=self.pace,
             block_tokens=BLOCK_TOKENS,
             base_digest="sha256:base",
-            dtype="float32",
+            precision="float32",
         )
         self.now = 0.0
         self.arrivals = 0

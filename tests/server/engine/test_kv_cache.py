@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from weft.server.engine.kv_cache import BlockAllocator, block_key, root_key
 
 NUM_BLOCKS = 12
-ROOT = root_key("sha256:base", None, dtype="float32", salt="")
+ROOT = root_key("sha256:base", None, precision="float32", salt="")
 
 
 def chain(contents: list[int], root: bytes = ROOT) -> list[bytes]:
@@ -122,17 +122,17 @@ def test_same_content_computed_twice_is_stored_once() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        root_key("sha256:other", "sha256:a", dtype="float32", salt="acme"),
-        root_key("sha256:base", "sha256:b", dtype="float32", salt="acme"),
-        root_key("sha256:base", None, dtype="float32", salt="acme"),
-        root_key("sha256:base", "sha256:a", dtype="bfloat16", salt="acme"),
-        root_key("sha256:base", "sha256:a", dtype="float32", salt="other"),
-        root_key("sha256:bases", "ha256:a", dtype="float32", salt="acme"),
+        root_key("sha256:other", "sha256:a", precision="float32", salt="acme"),
+        root_key("sha256:base", "sha256:b", precision="float32", salt="acme"),
+        root_key("sha256:base", None, precision="float32", salt="acme"),
+        root_key("sha256:base", "sha256:a", precision="float32+int8", salt="acme"),
+        root_key("sha256:base", "sha256:a", precision="float32", salt="other"),
+        root_key("sha256:bases", "ha256:a", precision="float32", salt="acme"),
     ],
-    ids=["base", "adapter", "no adapter", "dtype", "salt", "moved border"],
+    ids=["base", "adapter", "no adapter", "precision", "salt", "moved border"],
 )
 def test_chain_is_never_found_under_another_root(other: bytes) -> None:
-    own = root_key("sha256:base", "sha256:a", dtype="float32", salt="acme")
+    own = root_key("sha256:base", "sha256:a", precision="float32", salt="acme")
     blocks = BlockAllocator(4)
     compute(blocks, [1, 2], own)
     assert blocks.find(chain([1, 2], own))

@@ -134,13 +134,15 @@ async def test_a_file_of_an_earlier_start_is_hashed_before_its_first_use(
     assert (await place.cache().bring(digest)).read_bytes() == whole
 
 
-async def test_an_image_of_another_layout_is_packed_from_the_files_and_probed(
-    place: Place, folders: list[Path]
+@pytest.mark.parametrize(("dtype", "quantisation"), [("float16", None), ("float32", "int8")])
+async def test_an_image_of_another_precision_is_packed_from_the_files_and_probed(
+    dtype: str, quantisation: str | None, place: Place, folders: list[Path]
 ) -> None:
     digest = await place.publish(folders[0])
-    other = replace(place.facts, dtype="float16")
+    own = await place.cache().bring(digest)
+    other = replace(place.facts, dtype=dtype, quantisation=quantisation)
     path = await place.cache(facts=other).bring(digest)
-    assert read_image(path, other).digest == digest
+    assert read_image(path, other).digest == read_image(own, place.facts).digest == digest
     assert place.probe.tried == [digest]
 
 

@@ -83,6 +83,11 @@ async def test_the_served_name_means_the_base(targets: Targets, facts: BaseFacts
         await targets.resolve_adapter(ACME, "base", asked())
 
 
+def test_a_resolution_says_how_the_base_is_served(facts: BaseFacts, view: RegistryView) -> None:
+    targets = Targets(replace(facts, quantisation="int8"), view)
+    assert targets.resolved(targets.base()).precision == "float32+int8"
+
+
 async def test_a_reference_means_a_version_of_the_callers(
     targets: Targets, registry: RecordingRegistry, view: RegistryView
 ) -> None:
