@@ -15,19 +15,19 @@ from collections.abc import Sequence as Many
 from weft.server.channel import Submit
 
 from .intake import Intake
-from .kv_cache import BlockAllocator, block_key, root_key
+from .kv_cache import BlockAllocator, root_key
 from .limits import Limits
 from .order import Order
 from .pace import Pace
 from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
+from .tables import BlockTables
 from .waiting import Candidates, Waiting
 from .window import Window
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
 DEADLINES_KEPT = 64
-TOLD_TOKENS = 256  # logits of so many positions of one prompt in a step: 128 MiB at 128k tokens
 
 
 class Scheduler:
@@ -58,9 +58,8 @@ class Scheduler:
         self._parked: dict[Sequence, None] = {}
         self._intake = Intake(limits, self._waiting, pace)
         self._limits = limits
-        self._blocks = blocks
         self._residency = residency
-        self._block_tokens = block_tokens
+        self._tables = BlockTables(blocks, block_tokens=block_tokens)
         self._base_digest = base_digest
         self._precision = precision
         self._watermark = int(WATERMARK * blocks.num_blocks)
@@ -103,7 +102,7 @@ class Scheduler:
         )
         sequence = Sequence(peer, request, arrival, root, now)
         if not is_promised:
-            num_cached = len(self._find(sequence)) * self._block_tokens
+            num_cached = self._tables.num_found(sequence)
             self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
             since = self._order.age(sequence)[0]
@@ -128,10 +127,9 @@ class Scheduler:
         draft = Draft(self._pace.budget(self.running))
         prefills = []
         for sequence in list(self.running):
-            num_computed = sequence.num_computed
-            if len(sequence.tokens) - num_computed > 1:
+            if sequence.num_uncomputed > 1:
                 prefills.append(sequence)
-            elif num_computed < len(sequence.blocks) * self._block_tokens and draft.budget:
+            elif draft.budget and self._tables.has_room(sequence):
                 draft.add(sequence, 1)  # in a block that it holds: nearly every row, every step
             else:
                 self._go_on(sequence, draft, now)
@@ -149,31 +147,21 @@ class Scheduler:
 
     def _go_on(self, sequence: Sequence, draft: Draft, now: float) -> None:
         """Plan the next tokens of a running sequence, at the cost of the last in order."""
-        num = _chunk(sequence, sequence.num_uncomputed, draft.budget)
-        while sequence.state is State.RUNNING and not self._grow(sequence, num):
+        num = sequence.chunk(draft.budget)
+        while sequence.state is State.RUNNING and not self._tables.grow(sequence, num):
             victim = max([*self.running, *self._parked], key=self._order.age)
             draft.drop(victim)
             self._preempt(victim, now)
         if num and sequence.state is State.RUNNING:
             self._add(sequence, num, draft)
 
-    def _grow(self, sequence: Sequence, num: int) -> bool:
-        """Hold the blocks for `num` more tokens; False if there are not enough."""
-        total = -(-(sequence.num_computed + num) // self._block_tokens)
-        if total - len(sequence.blocks) > self._blocks.num_available:
-            return False
-        while len(sequence.blocks) < total:
-            sequence.blocks.append(self._blocks.allocate())
-        return True
-
     def _preempt(self, sequence: Sequence, now: float) -> None:
         """Take the blocks of a running or parked sequence."""
         if sequence.state is State.RUNNING:
             self._set_aside(sequence, now)
-        self._release_blocks(sequence)
+        self._tables.close(sequence)
         self._parked.pop(sequence, None)
         sequence.state = State.PREEMPTED
-        sequence.num_computed = 0
 
     def park(self, digest: str, now: float) -> None:
         """Have the running sequences of an adapter wait, with their blocks."""
@@ -270,31 +258,14 @@ class Scheduler:
     def _acquire_blocks(self, sequence: Sequence, budget: int) -> int:
         """Hold what is computed and the blocks of a next chunk; answer its tokens, 0 if none."""
         if sequence.state is State.PARKED:
-            num = _chunk(sequence, sequence.num_uncomputed, budget)
-            return num if self._grow(sequence, num) else 0
-        found = self._find(sequence)
-        self._blocks.hold(found)
-        num_found = len(found) * self._block_tokens
-        num = _chunk(sequence, len(sequence.tokens) - num_found, budget)
-        total = -(-(num_found + num) // self._block_tokens)
+            num = sequence.chunk(budget)
+            return num if self._tables.grow(sequence, num) else 0
         spare = self._watermark if self.running else 0
-        if total - len(found) + spare > self._blocks.num_available:
-            self._blocks.release(found)
-            return 0
-        sequence.blocks = found + [self._blocks.allocate() for _ in range(total - len(found))]
-        sequence.num_computed = num_found
-        if sequence.admitted_at is None:
-            sequence.num_cached = num_found
-            self._pace.admitted(num_tokens=len(sequence.tokens), num_cached=num_found)
+        num = self._tables.open(sequence, budget=budget, spare=spare)
+        if num and sequence.admitted_at is None:
+            sequence.num_cached = sequence.num_computed
+            self._pace.admitted(num_tokens=len(sequence.tokens), num_cached=sequence.num_cached)
         return num
-
-    def _find(self, sequence: Sequence) -> list[int]:
-        """Blocks that are computed; the last token never is: its logits are wanted. Nor is any of a
-        prompt whose log-probabilities are still to be told."""
-        if sequence.tells_prompt:
-            return []
-        num_full = (len(sequence.tokens) - 1) // self._block_tokens
-        return self._blocks.find(self._keys(sequence, num_full))
 
     def advance(self, plan: Plan, drawn: Many[Many[int]], *, now: float) -> list[Ended]:
         """Account for a step that ran.
@@ -310,7 +281,7 @@ class Scheduler:
             tokens = next(each) if chunk.draws else ()
             if sequence.state is not State.RUNNING:
                 continue
-            self._enter_blocks(sequence, chunk.stop)
+            self._advance(sequence, chunk.stop)
             reason = self._append(sequence, tokens, now)
             if reason is not None:
                 self.finish(sequence)
@@ -321,32 +292,16 @@ class Scheduler:
         """Add tokens up to one that ends the sequence; all but the last have been computed."""
         for place, token in enumerate(tokens):
             if place:
-                self._enter_blocks(sequence, sequence.num_computed + 1)
+                self._advance(sequence, sequence.num_computed + 1)
             reason = sequence.append(token, now)
             if reason is not None:
                 return reason
         return None
 
-    def _enter_blocks(self, sequence: Sequence, num_computed: int) -> None:
-        """Publish the blocks that have become full."""
-        first = sequence.num_computed // self._block_tokens
-        last = num_computed // self._block_tokens
-        sequence.num_computed = num_computed
-        if first == last:
-            return
-        self._ledger.serve(sequence, num_computed)
-        keys = self._keys(sequence, last)
-        for i in range(first, last):
-            parent = keys[i - 1] if i else None
-            sequence.blocks[i] = self._blocks.enter(sequence.blocks[i], keys[i], parent=parent)
-
-    def _keys(self, sequence: Sequence, num: int) -> list[bytes]:
-        """Keys of the first `num` blocks, which are full."""
-        keys, size = sequence.keys, self._block_tokens
-        while len(keys) < num:
-            tokens = sequence.tokens[len(keys) * size : (len(keys) + 1) * size]
-            keys.append(block_key(keys[-1] if keys else sequence.root, tokens))
-        return keys[:num]
+    def _advance(self, sequence: Sequence, num_computed: int) -> None:
+        """Publish the blocks that have become full, and charge for them."""
+        if self._tables.advance(sequence, num_computed):
+            self._ledger.serve(sequence, num_computed)
 
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out, whatever it is doing, with its blocks and its slot."""
@@ -360,7 +315,7 @@ class Scheduler:
                 self._residency.unwant(sequence.digest)
             self._parked.pop(sequence, None)
             self._ledger.cancel_load(sequence)
-        self._release_blocks(sequence)
+        self._tables.close(sequence)
         sequence.state = State.FINISHED
         self._forget_deadlines()
 
@@ -370,10 +325,6 @@ class Scheduler:
         if len(self._deadlines) > 2 * num_live + DEADLINES_KEPT:
             self._deadlines = [d for d in self._deadlines if d[2].state is not State.FINISHED]
             heapq.heapify(self._deadlines)
-
-    def _release_blocks(self, sequence: Sequence) -> None:
-        self._blocks.release(sequence.blocks)
-        sequence.blocks = []
 
     def _stop(self, sequence: Sequence) -> None:
         """Take a sequence out of the running ones; its blocks stay."""
@@ -394,13 +345,8 @@ class Scheduler:
         assert all(bool(s.blocks) == (s.state is State.PARKED) for s in self.waiting)
         assert set(self._parked) == {s for s in self.waiting if s.state is State.PARKED}
         holders = [*self.running, *self._parked]
-        self._blocks.check_integrity([sequence.blocks for sequence in holders])
+        self._tables.check_integrity(holders)
         self._residency.check_integrity()
-
-
-def _chunk(sequence: Sequence, num: int, budget: int) -> int:
-    """How many of `num` tokens one step computes."""
-    return min(num, budget, TOLD_TOKENS) if sequence.tells_prompt else min(num, budget)
 
 
 def _by_arrival(sequence: Sequence) -> int:

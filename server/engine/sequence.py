@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from .constraint import Constraint  # imports transformers; a plan needs it not
 
 
+TOLD_TOKENS = 256  # logits of so many positions of one prompt in a step: 128 MiB at 128k tokens
+
+
 class State(Enum):
     """WAITING and LOADING wait for budget and blocks, or for their adapter.
 
@@ -92,6 +95,11 @@ class Sequence:
     @property
     def num_uncomputed(self) -> int:
         return len(self.tokens) - self.num_computed
+
+    def chunk(self, budget: int) -> int:
+        """How many of its tokens one step computes."""
+        most = min(budget, TOLD_TOKENS) if self.tells_prompt else budget
+        return min(self.num_uncomputed, most)
 
     def count_tokens(self) -> dict[int, int]:
         """How often each token was generated; one of the prompt alone counts as 0."""
