@@ -112,7 +112,7 @@ class Loads:
             self._arena.write_row(done.slot, done.at + image.a_at, done.at + image.b_at, image.rank)
         except ValueError as error:
             return Broken(done.digest, "ADAPTER_LOAD_FAILED", str(error))
-        self._residency.costs.learn(done.origin, image.num_elements, done.seconds)
+        self._residency.turns.costs.learn(done.origin, image.num_elements, done.seconds)
         self._residency.copied(done.digest)
         self._loaded(done.origin, done.seconds)
         return None

@@ -18,13 +18,13 @@ waits has run after as many turns as the adapters that are in use would fill are
 from collections.abc import Iterator, Set
 from math import inf
 
-from weft.adapters.errors import QuotaExceeded
 from weft.server.channel import Held
 
 from .host_tier import HostTier
+from .pins import Pins
 from .places import Adapter, Clear, Close, Command, Copy, Fetch, Hurry, Open, Park, Place
 from .runs import Runs, Window
-from .worth import LoadCosts
+from .turns import Turns
 
 ALIGNMENT_BYTES = 128
 TURN_S = 0.2
@@ -38,10 +38,8 @@ class Residency:
 
     Attributes:
         host: The images that stay in host memory.
-        costs: What loads take.
+        turns: Which places are free, and when the others become so.
         turn_s: Time for which an adapter that others wait for is sure of its place.
-        yields_unused: Whether a turn that nobody could begin is over: true while all blocks are
-            held by parked sequences, whose adapters have to come back first.
     """
 
     def __init__(
@@ -55,16 +53,16 @@ class Residency:
     ) -> None:
         self.num_elements = num_elements
         self.host = HostTier(host_elements)
-        self.costs = LoadCosts()
         self.num_evictions = 0
         self.num_prefetches = 0
-        self.yields_unused = False
         self.turn_s = turn_s
         self._element_bytes = element_bytes
         self._num_slots = num_slots
         self._runs = Runs(num_elements, alignment=ALIGNMENT_BYTES // element_bytes)
         self._slots = list(range(num_slots - 1, -1, -1))
         self._adapters: dict[str, Adapter] = {}
+        self.turns = Turns(self._runs, self._adapters, self.host)
+        self._pins = Pins(self._runs, self._adapters, self.host, element_bytes=element_bytes)
         self._readable: dict[str, None] = {}
         self._copying: set[str] = set()
         self._resident: dict[str, None] = {}
@@ -185,38 +183,14 @@ class Residency:
         """Keep an adapter in the tier where it lies, instead of where it was pinned before.
 
         Raises:
-            QuotaExceeded: What the tier would have left is less than half, or than an image needs.
+            QuotaExceeded: Too little of the tier would be left to others.
         """
-        adapter = self._adapters[digest]
-        total = self.num_elements if tier == "arena" else self.host.num_elements
-        left = self._left_by_pins(adapter, tier)
-        needed = total // 2
-        if tier == "arena":
-            needed = max(needed, *(a.size for a in self._adapters.values() if a is not adapter), 0)
-        if left < needed:
-            size, left, needed = (n * self._element_bytes for n in (adapter.size, left, needed))
-            raise QuotaExceeded(
-                f"pinning {size} bytes would leave {left} of the {tier}'s "
-                f"{total * self._element_bytes} bytes to others; {needed} are kept free",
-                figure=left,
-                limit=needed,
-            )
-        adapter.pinned = tier
-
-    def _left_by_pins(self, adapter: Adapter, tier: str) -> int:
-        """Elements that the others can have if one more is pinned, in one piece."""
-        if tier == "host":
-            size = 0 if adapter.pinned == "host" else adapter.size
-            return self.host.num_elements - self.host.pinned_elements - size
-        return self._runs.largest_gap({adapter.digest, *self._pinned()})
-
-    def _pinned(self) -> Iterator[str]:
-        return (d for d, a in self._adapters.items() if a.pinned == "arena")
+        self._pins.pin(self._adapters[digest], tier)
 
     @property
     def largest_place(self) -> int:
         """Elements of the largest image that could be placed."""
-        return self._runs.largest_gap(set(self._pinned()))
+        return self._pins.largest_place
 
     def unpin(self, digest: str) -> None:
         """Let an adapter leave again; nothing happens if it was not pinned."""
@@ -266,7 +240,7 @@ class Residency:
         adapter.place = Place.RESIDENT
         self._resident[digest] = None
         self._end_copy(digest)
-        self.yields_unused = False
+        self.turns.yields_unused = False
         self._trim_host()
 
     def fail(self, digest: str) -> None:
@@ -308,7 +282,7 @@ class Residency:
         Whoever has to wait for the end of a turn keeps that window from all behind him.
         """
         self._now = now
-        if now < self._settled_until and not self.yields_unused:
+        if now < self._settled_until and not self.turns.yields_unused:
             return
         self._settled_until = inf
         kept: Window | None = None
@@ -316,10 +290,10 @@ class Residency:
         for adapter in sorted((self._adapters[d] for d in self._readable), key=_since):
             if len(self._copying) == MAX_COPIES:
                 return
-            window = self._cheapest(adapter.size, kept) if adapter.size <= room else None
+            window = self._cheapest(adapter, kept) if adapter.size <= room else None
             if window is None:
                 continue
-            ends = self._ends(window)
+            ends = self.turns.ends(window)
             if ends == -inf or (kept is None and ends <= now):
                 if not self._is_parked(window):
                     return
@@ -327,7 +301,7 @@ class Residency:
             elif kept is None:
                 kept, self._settled_until = window, ends
                 self._hurry()
-                room = self._idle_elements()
+                room = self.turns.num_idle_elements()
 
     def prefetch(self, now: float) -> None:
         """Copy ahead from the host what is worth more than all that it takes the place of.
@@ -339,11 +313,12 @@ class Residency:
         self._prefetch_at = now + PREFETCH_EVERY_S
         absent = (adapter for adapter in self.host if adapter.place is Place.ABSENT)
         hot = (a for a in absent if a.arrivals.until(now) >= PREFETCH_ARRIVALS)
-        best = max(hot, key=self._gain, default=None)
-        window = None if best is None else self._cheapest(best.size, None)
-        if best is None or window is None or self._ends(window) > -inf:
+        best = max(hot, key=lambda a: self.turns.gain(a, now), default=None)
+        window = None if best is None else self._cheapest(best)
+        if best is None or window is None or self.turns.ends(window) > -inf:
             return
-        if self._gain(best) > sum(self._gain(self._adapters[owner]) for owner in window.owners):
+        loss = sum(self.turns.gain(owner, now) for owner in self.turns.owners(window))
+        if self.turns.gain(best, now) > loss:
             self._make_readable(best)
             self._put(best, window, now, yields=True)
             self._prefetching = best.digest
@@ -371,43 +346,10 @@ class Residency:
             self._bring(adapter)
         self._trim_host()
 
-    def _cheapest(self, size: int, kept: Window | None) -> Window | None:
-        """Choose the window whose turns end first; among idle ones that which is missed least."""
-        windows = (w for w in self._runs.windows(size) if w.owners or self._slots)
-        usable = (w for w in windows if kept is None or not w.overlaps(kept))
-        return min(usable, key=self._cost, default=None)
-
-    def _cost(self, window: Window) -> tuple[float, int, float]:
-        owners = [self._adapters[owner] for owner in window.owners]
-        return self._ends(window), sum(a.pins for a in owners), self._loss(owners)
-
-    def _loss(self, owners: list[Adapter]) -> float:
-        """Seconds of loads to come per element, by the arrivals of late."""
-        if not owners:
-            return 0.0
-        return sum(map(self._gain, owners)) / sum(a.size for a in owners)
-
-    def _gain(self, adapter: Adapter) -> float:
-        """Seconds of loads to come that the arena saves by having it."""
-        origin = "host" if adapter in self.host else "disk"
-        return adapter.arrivals.until(self._now) * self.costs.seconds(origin, adapter.size)
-
-    def _ends(self, window: Window) -> float:
-        return max((self._turn_end(self._adapters[owner]) for owner in window.owners), default=-inf)
-
-    def _turn_end(self, adapter: Adapter) -> float:
-        if adapter.pinned == "arena":
-            return inf
-        if adapter.is_idle:
-            return -inf
-        if adapter.turn_ends is not None:
-            return adapter.turn_ends
-        return -inf if self.yields_unused and adapter.place is Place.RESIDENT else inf
-
-    def _idle_elements(self) -> int:
-        """Elements that nobody has, or somebody who is idle."""
-        idle = sum(self._runs.aligned(a.size) for a in self._adapters.values() if a.is_idle)
-        return self.num_elements - self._runs.used + idle
+    def _cheapest(self, adapter: Adapter, kept: Window | None = None) -> Window | None:
+        return self.turns.cheapest(
+            adapter.size, now=self._now, has_slot=bool(self._slots), kept=kept
+        )
 
     def _is_parked(self, window: Window) -> bool:
         """Whether nobody runs in the window; asks to park whoever does."""
@@ -475,12 +417,8 @@ class Residency:
         self._trim_host()
 
     def _trim_host(self) -> None:
-        for adapter in self.host.trim(self._host_worth):
+        for adapter in self.host.trim(lambda a: self.turns.host_worth(a, self._now)):
             self._commands.append(Close(adapter.digest))
-
-    def _host_worth(self, adapter: Adapter) -> float:
-        reload_s = self.costs.seconds("disk", adapter.size)
-        return adapter.arrivals.until(self._now) * reload_s / adapter.size
 
     def check_integrity(self) -> None:
         """Assert what must hold between steps."""

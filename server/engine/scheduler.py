@@ -186,7 +186,7 @@ class Scheduler:
             self._admit(candidates, draft, now, before=prefill)
             self._go_on(prefill, draft, now)
         self._admit(candidates, draft, now)
-        self._residency.yields_unused = self.lacks_blocks and bool(self._parked)
+        self._residency.turns.yields_unused = self.lacks_blocks and bool(self._parked)
 
     def _open_groups(self, draft: Draft, now: float) -> list[list[Sequence]]:
         """Groups to admit from; none while there is no room, or while they gather."""

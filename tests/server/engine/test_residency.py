@@ -1,67 +1,17 @@
 """Adapters in and out of the arena: laws under a state machine, and the promises one by one."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from weft.adapters.errors import QuotaExceeded
 from weft.server.engine.places import Clear, Close, Copy, Fetch, Hurry, Open, Park, Place
-from weft.server.engine.residency import TURN_S, Residency
+from weft.server.engine.residency import TURN_S
 from weft.server.engine.worth import HALF_LIFE_S
 
-FRONT = b"front"
-ELEMENT_BYTES = 32  # so that runs start at multiples of 4 elements
-SIZES = {"a": 4, "b": 8, "c": 5, "d": 16, "e": 1, "f": 2, "g": 16}
-EQUAL = {f"equal {i}": 4 for i in range(40)}
-
-
-def arena(num_elements: int, *, host_elements: int = 0, num_slots: int = 8) -> Residency:
-    return Residency(
-        num_elements,
-        host_elements=host_elements,
-        num_slots=num_slots,
-        element_bytes=ELEMENT_BYTES,
-    )
-
-
-def park(residency: Residency, digest: str, running: list[str], *, now: float) -> None:
-    """Have every sequence that runs on the adapter wait, as the scheduler would."""
-    for _ in range(running.count(digest)):
-        running.remove(digest)
-        residency.set_aside(digest, now=now)
-
-
-def obey(residency: Residency, *, now: float = 0.0, running: Sequence[str] = ()) -> list[str]:
-    """Carry all commands out at once, as everybody would; answer what was copied."""
-    copied = []
-    residency.place(now)
-    while commands := residency.take_commands():
-        for command in commands:
-            match command:
-                case Fetch(digest=digest):
-                    residency.ready(digest, f"/cache/{digest}")
-                case Open(digest=digest):
-                    residency.opened(digest, (SIZES | EQUAL)[digest])
-                case Copy(digest=digest):
-                    residency.copied(digest)
-                    copied.append(digest)
-                case Park(digest=digest):
-                    assert isinstance(running, list)
-                    park(residency, digest, running, now=now)
-        residency.place(now)
-        residency.check_integrity()
-    return copied
-
-
-def run(residency: Residency, digest: str) -> None:
-    """Load an adapter and start a sequence on it."""
-    residency.want(digest, FRONT, now=0.0)
-    obey(residency)
-    assert residency.acquire(digest, now=0.0) is not None
+from .arenas import FRONT, SIZES, arena, obey, park, run
 
 
 class ResidencyLaws(RuleBasedStateMachine):
@@ -118,7 +68,7 @@ class ResidencyLaws(RuleBasedStateMachine):
 
     @rule(yields=st.booleans())
     def lack_blocks(self, yields: bool) -> None:
-        self.residency.yields_unused = yields
+        self.residency.turns.yields_unused = yields
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), succeeds=st.booleans())
@@ -174,7 +124,7 @@ class ResidencyLaws(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, everybody who waits gets to run in the end, and nobody has to end."""
-        self.residency.yields_unused = False
+        self.residency.turns.yields_unused = False
         for digest in self.pinned:
             self.residency.unpin(digest)
         hungry = set(self.waiting)
@@ -253,55 +203,6 @@ def test_host_keeps_what_fits_and_tells_the_loader_what_does_not() -> None:
     assert residency.want("c", FRONT, now=0.0) == "store"
 
 
-def test_pins_leave_half_of_the_arena_in_one_piece() -> None:
-    residency = arena(16, host_elements=100)
-    for digest in ("a", "e", "f"):
-        run(residency, digest)
-        residency.release(digest)
-    residency.pin("a", "arena")
-    with pytest.raises(QuotaExceeded) as caught:
-        residency.pin("f", "arena")
-    assert str(caught.value) == (
-        "pinning 64 bytes would leave 128 of the arena's 512 bytes to others; 256 are kept free"
-    )
-    assert caught.value.metadata == {"figure": "128", "limit": "256"}
-
-
-def test_pins_leave_room_for_the_largest_image_that_is_known() -> None:
-    residency = arena(16)
-    run(residency, "d")
-    residency.release("d")
-    run(residency, "e")
-    with pytest.raises(QuotaExceeded, match="512 are kept free"):
-        residency.pin("e", "arena")
-    assert residency.largest_place == 16
-
-
-def test_pins_leave_half_of_the_host_tier() -> None:
-    residency = arena(64, host_elements=16)
-    for digest in ("a", "b"):
-        run(residency, digest)
-        residency.release(digest)
-    residency.pin("b", "host")
-    residency.pin("b", "host")
-    with pytest.raises(QuotaExceeded, match="pinning 128 bytes would leave 128 of the host's 512"):
-        residency.pin("a", "host")
-    for digest in ("c", "e", "f", "d"):
-        run(residency, digest)
-    assert residency.is_in("host", "b")
-
-
-def test_pinned_adapter_keeps_its_place_though_others_wait() -> None:
-    residency = arena(8, host_elements=8)
-    run(residency, "a")
-    residency.pin("a", "arena")
-    residency.release("a")
-    residency.want("c", FRONT, now=1.0)
-    assert obey(residency, now=10.0) == []
-    residency.unpin("a")
-    assert obey(residency, now=10.0) == ["c"]
-
-
 def test_each_front_is_asked_once() -> None:
     residency = arena(8)
     for peer in (b"one", b"one", b"two"):
@@ -323,91 +224,12 @@ def test_pinned_slot_is_never_evicted() -> None:
     assert obey(residency, now=10 * TURN_S) == ["a"]
 
 
-def test_least_recently_used_adapter_makes_room() -> None:
-    residency = arena(12)
-    for digest in ("a", "c", "a"):
-        run(residency, digest)
-        residency.release(digest)
-    run(residency, "b")
-    assert sorted(residency.resident) == ["a", "b"]
-
-
-def test_adapter_keeps_its_place_for_a_turn_from_its_first_pin() -> None:
-    residency = arena(4)
-    residency.want("a", FRONT, now=0.0)
-    obey(residency)
-    residency.want("e", FRONT, now=0.0)
-    assert obey(residency, now=10 * TURN_S) == []
-    assert residency.acquire("a", now=10 * TURN_S) is not None
-    running = ["a"]
-    assert obey(residency, now=10.9 * TURN_S, running=running) == []
-    assert running == ["a"]
-    assert obey(residency, now=11.1 * TURN_S, running=running)[0] == "e"
-    assert running == []
-
-
-def test_turn_that_cannot_begin_for_lack_of_blocks_is_over() -> None:
-    residency = arena(4)
-    residency.want("a", FRONT, now=0.0)
-    obey(residency)
-    residency.want("e", FRONT, now=0.0)
-    residency.yields_unused = True
-    assert obey(residency) == ["e"]
-    assert not residency.yields_unused
-
-
-def test_adapter_that_was_idle_gets_a_whole_turn() -> None:
-    residency = arena(4)
-    run(residency, "a")
-    residency.release("a")
-    residency.want("a", FRONT, now=9.0)
-    assert residency.acquire("a", now=9.0) is not None
-    residency.want("e", FRONT, now=9.0)
-    running = ["a"]
-    assert obey(residency, now=9.0 + TURN_S / 2, running=running) == []
-    assert obey(residency, now=9.01 + TURN_S, running=running)[0] == "e"
-
-
-@pytest.mark.parametrize(
-    ("num_adapters", "num_places"), [(2, 1), (7, 1), (6, 3), (16, 8), (17, 8), (40, 16)]
-)
-def test_all_run_within_as_many_turns_as_their_bytes_fill_arenas(
-    num_adapters: int, num_places: int
-) -> None:
-    residency = arena(4 * num_places, num_slots=64)
-    names = list(EQUAL)[:num_adapters]
-    for name in names:
-        residency.want(name, FRONT, now=0.0)
-    num_turns = -(-num_adapters // num_places)
-    running: list[str] = []
-    for cycle in range(3):
-        ran: set[str] = set()
-        for turn in range(cycle * num_turns, (cycle + 1) * num_turns):
-            now = turn * 1.01 * TURN_S
-            obey(residency, now=now, running=running)
-            waiting = [name for name in names if name not in running]
-            running += [n for n in waiting if residency.acquire(n, now=now) is not None]
-            ran |= set(running)
-        assert ran == set(names)
-
-
 def test_first_to_wait_is_first_to_be_placed() -> None:
     residency = arena(4)
     run(residency, "a")
     residency.want("e", FRONT, now=2.0)
     residency.want("f", FRONT, now=1.0)
     assert obey(residency, now=TURN_S, running=["a"])[0] == "f"
-
-
-def test_window_whose_turn_is_awaited_is_kept_from_the_young() -> None:
-    residency = arena(16)
-    run(residency, "b")
-    run(residency, "a")
-    residency.want("d", FRONT, now=1.0)
-    residency.want("e", FRONT, now=2.0)
-    running = ["a", "b"]
-    assert obey(residency, now=TURN_S / 2, running=running) == []
-    assert obey(residency, now=TURN_S, running=running)[0] == "d"
 
 
 def test_room_that_the_first_cannot_use_is_the_next_ones() -> None:
