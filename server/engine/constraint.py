@@ -5,7 +5,6 @@ Source: the matcher is llguidance's, https://github.com/guidance-ai/llguidance.
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import llguidance.hf
 import numpy as np
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from weft.server.channel import Submit
 from weft.server.errors import FieldViolation, RequestInvalid
 
 from .loader import stay_single
@@ -52,55 +50,24 @@ class Constraint:
         return self._matcher.is_stopped()
 
 
-class Held(NamedTuple):
-    """A request that waits for its grammar."""
-
-    peer: bytes
-    request: Submit
-    arrival: int
-    since: float
-    constraint: Future[Constraint]
-
-
 class Grammars:
-    """Compiles grammars in a thread beside the steps; their requests are held meanwhile."""
+    """Compiles grammars in a thread beside the steps."""
 
     def __init__(self, folder: Path | None, *, vocab_size: int) -> None:
         """Prepare; the tokenizer in `folder` is read when a grammar first needs it, None = none."""
         self._folder = folder
         self._vocab_size = vocab_size
-        self._held: list[Held] = []
         self._thread = ThreadPoolExecutor(1, "grammars", initializer=stay_single)
         self._tokenizer: LLTokenizer | None = None
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is held."""
-        return bool(self._held)
-
-    def hold(self, peer: bytes, request: Submit, *, arrival: int, now: float) -> None:
-        """Compile the request's grammar."""
-        assert request.grammar is not None
-        compiled = self._thread.submit(self._compile, request.grammar)
-        self._held.append(Held(peer, request, arrival, now, compiled))
-
-    def take(self) -> list[Held]:
-        """Answer, and let go, every request whose grammar is compiled, or cannot be."""
-        if not self._held:
-            return []
-        done = [held for held in self._held if held.constraint.done()]
-        self._held = [held for held in self._held if held not in done]
-        return done
-
-    def drop(self, peer: bytes, stream: int) -> None:
-        """Forget a request that is no longer wanted."""
-        self._held = [h for h in self._held if (h.peer, h.request.stream) != (peer, stream)]
+    def compile(self, grammar: str) -> Future[Constraint]:
+        """Compile a grammar; RequestInvalid is set for one that is none, or is too large."""
+        return self._thread.submit(self._compile, grammar)
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
 
     def _compile(self, grammar: str) -> Constraint:
-        """Raise RequestInvalid for a grammar that is none, or is too large."""
         if self._tokenizer is None:
             self._tokenizer = _read_tokenizer(self._folder, self._vocab_size)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)

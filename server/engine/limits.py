@@ -14,6 +14,14 @@ class Queued(NamedTuple):
     sequences: int
     tokens: int
 
+    def more(self, num_tokens: int) -> "Queued":
+        """With one sequence more, of so many tokens."""
+        return Queued(self.sequences + 1, self.tokens + num_tokens)
+
+    def less(self, num_tokens: int) -> "Queued":
+        """Without one sequence of so many tokens."""
+        return Queued(self.sequences - 1, self.tokens - num_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -16,7 +16,7 @@ from weft.server.channel import Submit
 
 from .intake import Intake
 from .kv_cache import BlockAllocator, root_key
-from .limits import Limits
+from .limits import Limits, Queued
 from .order import Order
 from .pace import Pace
 from .plan import Draft, Ended, Plan
@@ -71,12 +71,22 @@ class Scheduler:
         return self._waiting.by_arrival
 
     def promise(self, request: Submit) -> None:
-        """Let a request pass that will be submitted later; until then it does not count as waiting.
+        """Let a request pass that will be submitted later; until then it counts as waiting.
 
         Raises:
             RequestInvalid, PromptTooLong, QueueFull: As `submit` does.
         """
         self._intake.check_request(request, self.running)
+        self._waiting.promise(request)
+
+    def withdraw(self, request: Submit) -> None:
+        """Let a promise go."""
+        self._waiting.withdraw(request)
+
+    @property
+    def promised(self) -> Queued:
+        """What counts as waiting and is still to be submitted."""
+        return self._waiting.promised
 
     def submit(
         self,
@@ -87,7 +97,7 @@ class Scheduler:
         now: float,
         is_promised: bool = False,
     ) -> Sequence:
-        """Queue a sequence; one that was promised a place is not refused.
+        """Queue a sequence; one that was promised a place finds it.
 
         Raises:
             RequestInvalid: It has no tokens, or one outside the vocabulary.
@@ -101,9 +111,8 @@ class Scheduler:
             self._base_digest, request.digest, precision=self._precision, salt=request.salt
         )
         sequence = Sequence(peer, request, arrival, root, now)
-        if not is_promised:
-            num_cached = self._tables.num_found(sequence)
-            self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
+        num_cached = self._tables.num_found(sequence)
+        self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
             since = self._order.age(sequence)[0]
             sequence.tier = self._residency.want(request.digest, peer, now=now, since=since)

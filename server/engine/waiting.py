@@ -4,6 +4,8 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Set
 
+from weft.server.channel import Submit
+
 from .limits import Queued
 from .order import Key, Order
 from .sequence import Sequence, State
@@ -21,15 +23,27 @@ class Waiting:
         self._new: list[Sequence] = []  # not yet known whether they wait for their adapter
         self._open: Set[str | None] = frozenset()  # among those that are waited for, at last sight
         self._queued: dict[str, Queued] = {}
+        self.promised = Queued(0, 0)
 
     @property
     def queued(self) -> Queued:
-        """What waits."""
-        return Queued(len(self.by_arrival), sum(part.tokens for part in self._queued.values()))
+        """What waits, with those who were promised a place."""
+        num = len(self.by_arrival) + self.promised.sequences
+        return Queued(num, sum(part.tokens for part in self._queued.values()))
 
     def queued_of(self, tenant: str) -> Queued:
-        """What waits of one tenant."""
+        """What waits of one tenant, with those who were promised a place."""
         return self._queued.get(tenant, Queued(0, 0))
+
+    def promise(self, request: Submit) -> None:
+        """Count a request that will come later."""
+        self.promised = self.promised.more(len(request.tokens))
+        self._count(request.salt, len(request.tokens))
+
+    def withdraw(self, request: Submit) -> None:
+        """Count it no longer."""
+        self.promised = self.promised.less(len(request.tokens))
+        self._discount(request.salt, len(request.tokens))
 
     def tokens_before(self, sequence: Sequence) -> int:
         """Tokens of those that go before a newcomer for certain."""
@@ -44,7 +58,7 @@ class Waiting:
         )
 
     def add(self, sequence: Sequence) -> None:
-        self._count(sequence, 1)
+        self._count(sequence.tenant, len(sequence.tokens))
         insort(self.by_arrival, sequence, key=_arrival)
         tenants = self._groups.setdefault(sequence.digest, {})
         insort(tenants.setdefault(sequence.tenant, []), sequence, key=self._order.age)
@@ -52,7 +66,7 @@ class Waiting:
         self._order.ledger.enter(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        self._count(sequence, -1)
+        self._discount(sequence.tenant, len(sequence.tokens))
         _take_out(self.by_arrival, sequence, _arrival)
         tenants = self._groups[sequence.digest]
         group = tenants[sequence.tenant]
@@ -63,13 +77,13 @@ class Waiting:
             del self._groups[sequence.digest]
         self._order.ledger.leave(sequence)
 
-    def _count(self, sequence: Sequence, sign: int) -> None:
-        before = self.queued_of(sequence.tenant)
-        after = Queued(before.sequences + sign, before.tokens + sign * len(sequence.tokens))
-        if after.sequences:
-            self._queued[sequence.tenant] = after
-        else:
-            del self._queued[sequence.tenant]
+    def _count(self, tenant: str, num_tokens: int) -> None:
+        self._queued[tenant] = self.queued_of(tenant).more(num_tokens)
+
+    def _discount(self, tenant: str, num_tokens: int) -> None:
+        self._queued[tenant] = self.queued_of(tenant).less(num_tokens)
+        if not self._queued[tenant].sequences:
+            del self._queued[tenant]
 
     def open_groups(self, now: float, open_digests: Set[str]) -> list[list[Sequence]]:
         """Answer every group whose adapter is open; the others wait for theirs from now on."""
@@ -89,8 +103,9 @@ class Waiting:
         """Assert that both views hold the same sequences, each in its order."""
         assert self.by_arrival == sorted(self.by_arrival, key=_arrival)
         self._order.ledger.check_integrity(self.by_arrival)
-        assert self.queued.tokens == sum(len(sequence.tokens) for sequence in self.by_arrival)
-        assert sum(part.sequences for part in self._queued.values()) == len(self.by_arrival)
+        num_tokens = sum(len(sequence.tokens) for sequence in self.by_arrival)
+        assert self.queued.tokens == num_tokens + self.promised.tokens
+        assert self.queued.sequences == sum(part.sequences for part in self._queued.values())
         grouped = []
         for digest, tenants in self._groups.items():
             assert tenants

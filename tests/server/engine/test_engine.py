@@ -238,7 +238,7 @@ def test_those_who_follow_one_that_is_given_up_run_all_the_same(front: Front) ->
 
 
 def test_those_who_follow_keep_their_place_when_the_queue_fills(world: World) -> None:
-    scheduling = SchedulingConfig(max_waiting=2)
+    scheduling = SchedulingConfig(max_waiting=4)
     config = replace(CONFIG, max_sequences=1, max_batch_tokens=16, scheduling=scheduling)
     with closing(Front(world, config)) as narrow:
         tokens = prompt(70)
