@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .row import Row
+from .transfer import to_device
 
 
 def adjust(logits_BV: Tensor, rows: Sequence[Row]) -> None:
@@ -28,12 +29,12 @@ def adjust(logits_BV: Tensor, rows: Sequence[Row]) -> None:
     formed = [i for i, row in enumerate(rows) if row.allowed is not None]
     if formed:
         words = np.stack([row.allowed for row in rows if row.allowed is not None])
-        index = torch.tensor(formed, device=logits_BV.device)
+        index = to_device(np.array(formed), logits_BV.device)
         logits_BV[index] = logits_BV[index].masked_fill(~_bits(words, logits_BV), -torch.inf)
     barred = [(i, token) for i, row in enumerate(rows) for token in row.barred]
     if barred:
         place, _ = _entries(barred, logits_BV)
-        logits_BV.index_put_(place, logits_BV.new_tensor(-torch.inf))
+        logits_BV.index_put_(place, logits_BV.new_full((), -torch.inf))
 
 
 def _biases(row: Row) -> Iterable[tuple[int, float]]:
@@ -50,7 +51,7 @@ def _penalties(row: Row) -> Iterable[tuple[int, float, float, float]]:
 
 def _bits(words: npt.NDArray[np.uint32], like: Tensor) -> Tensor:
     """One bool for every token, `[rows, V]`."""
-    packed = torch.from_numpy(words.view(np.uint8)).to(like.device)
+    packed = to_device(words.view(np.uint8), like.device)
     shifts = torch.arange(8, dtype=torch.uint8, device=like.device)
     bits = (packed[:, :, None] >> shifts) & 1
     return bits.flatten(1)[:, : like.shape[-1]].bool()
@@ -60,6 +61,6 @@ def _entries(
     entries: Sequence[tuple[float, ...]], like: Tensor
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Row and token of each entry, and its values, `[values, entries]`."""
-    columns = torch.tensor(entries, dtype=torch.float64).T
-    row, token = columns[:2].long().to(like.device)
-    return (row, token), columns[2:].to(like)
+    columns = to_device(np.array(entries, np.float64).T.copy(), like.device)
+    row, token = columns[:2].long()
+    return (row, token), columns[2:].to(like.dtype)

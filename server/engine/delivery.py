@@ -2,16 +2,19 @@
 
 import time
 
+import numpy as np
 from torch import Tensor
 
 from weft.server.channel import PromptLogprobs, Tokens
 
+from .logprobs import describe
 from .lookup import Speculation
 from .plan import Plan
-from .sampler import Drawn, describe
+from .sampler import Drawn
 from .scheduler import Scheduler
 from .sequence import Sequence
 from .streams import Streams
+from .transfer import to_device
 
 
 class Delivery:
@@ -42,7 +45,7 @@ class Delivery:
                 num = 1 + len(chunk.drafts)
                 drawn += range(at, at + num)
                 at += num
-        return logits_RV[drawn]
+        return logits_RV.index_select(0, to_device(np.array(drawn, np.int64), logits_RV.device))
 
     def deliver(self, plan: Plan, drawn: Drawn) -> None:
         """Account for the step and tell every front its tokens, then its ends."""

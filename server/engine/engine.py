@@ -194,7 +194,7 @@ class Engine:
         else:
             logits_BV = self._delivery.tell_prompts(plan, self._forward(plan))
         rows = [row for chunk in plan.chunks if chunk.draws for row in rows_of(chunk)]
-        return draw(logits_BV, rows)
+        return draw(logits_BV, rows).read()
 
     def _forward(self, plan: Plan) -> Tensor:
         batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)

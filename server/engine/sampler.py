@@ -3,6 +3,9 @@ Biases and penalties come before either (`adjust.py`).
 
 A draw is argmax(score + noise), the Gumbel-max form of sampling from softmax(score). Every row has
 parameters of its own, and none depends on the others of the batch.
+
+There are two forms, with the same tokens. On a CPU one looks at few tokens: those that can win, and
+the likeliest. On a GPU one looks at all, for the host would have to wait to learn which are few.
 """
 
 from collections.abc import Sequence
@@ -12,12 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from weft.server.channel import Sampling, TokenLogprobs
+from weft.kernels import noise
+from weft.kernels.gumbel_max import gumbel_max
+from weft.kernels.noise import TOKENS_PER_COUNTER, gumbel
+from weft.server.channel import TokenLogprobs
 
 from .adjust import adjust
-from .edges import kth_largest, nucleus_edge
-from .noise import TOKENS_PER_COUNTER, gumbel
+from .edges import dense_nucleus_edge, kth_largest, nucleus_edge
+from .logprobs import Logprobs
+from .parameters import Parameters, send_parameters
 from .row import Row
+from .transfer import Fetched
 
 NOISE_RANGE = 26.2  # largest less smallest noise: what lies further below the best cannot win
 
@@ -30,52 +38,64 @@ class Drawn(NamedTuple):
     logprobs: list[TokenLogprobs | None]
 
 
-@torch.inference_mode()
-def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Drawn:
+class Draws:
+    """What was drawn, on the device, and on its way to the host.
+
+    Attributes:
+        token_B: int64, each within the vocabulary.
+    """
+
+    def __init__(self, token_B: Tensor, finite_B: Tensor, logprobs: Logprobs | None) -> None:
+        self.token_B = token_B
+        self._fetched = Fetched(torch.stack((token_B, finite_B.long())))
+        self._logprobs = logprobs
+        if logprobs is not None:
+            logprobs.fetch(token_B)
+
+    def read(self) -> Drawn:
+        """Wait for the device, and answer."""
+        [columns] = self._fetched.read()
+        tokens, finite = columns.tolist()
+        asked = {} if self._logprobs is None else self._logprobs.read()
+        return Drawn(tokens, [bool(f) for f in finite], [asked.get(i) for i in range(len(tokens))])
+
+
+def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Draws:
     """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite,
     or that a grammar leaves nothing, means nothing. The logits are used up."""
-    raw = _raw_logprobs(logits_BV, rows)
-    adjust(logits_BV, rows)
-    best_B, token_B = logits_BV.max(dim=-1)
-    drawing = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
-    if drawing:
-        index = torch.tensor(drawing, device=logits_BV.device)
-        token_B[index] = _draw_random(logits_BV[index], [rows[i] for i in drawing])
-    return Drawn(token_B.tolist(), best_B.isfinite().tolist(), _logprobs(raw, token_B, rows))
+    return draw_in_form(logits_BV, rows, dense=logits_BV.is_cuda)
 
 
 @torch.inference_mode()
-def describe(logits_RV: Tensor, tokens: Sequence[int], *, num: int) -> list[TokenLogprobs]:
-    """Log-probabilities of given tokens, each with its `num` alternatives."""
-    rows = [Row(Sampling(), 0, num)] * len(tokens)
-    chosen = torch.tensor(tokens, device=logits_RV.device)
-    found = _logprobs(_raw_logprobs(logits_RV, rows), chosen, rows)
-    return [entry for entry in found if entry is not None]
+def draw_in_form(logits_BV: Tensor, rows: Sequence[Row], *, dense: bool) -> Draws:
+    """Draw in the form that looks at all tokens, for which nobody waits, or at few."""
+    asks = any(row.logprobs is not None for row in rows)
+    logprobs = Logprobs(logits_BV, rows) if asks else None
+    adjust(logits_BV, rows)
+    best_B, token_B = logits_BV.max(dim=-1)
+    asked = send_parameters(rows, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
+    if asked is not None:
+        scores_BV = keep(logits_BV.index_select(0, asked.row), asked, dense=dense)
+        choose = _draw_of_all if dense else _draw_of_few
+        token_B.index_copy_(0, asked.row, choose(scores_BV, asked))
+    return Draws(token_B, best_B.isfinite(), logprobs)
 
 
-def _draw_random(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor:
-    scores_BV = keep(logits_BV, [row.sampling for row in rows])
-    return (scores_BV + _noise(scores_BV, rows)).argmax(dim=-1)
-
-
-def keep(logits_BV: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+def keep(logits_BV: Tensor, asked: Parameters, *, dense: bool) -> Tensor:
     """Divide by the temperature and set what top-k, top-p or min-p leave out to -inf.
 
     Tokens that tie with the last one kept are kept.
     """
-    scores_BV = logits_BV / _column([s.temperature for s in samplings], logits_BV)
-    vocab_size = logits_BV.shape[-1]
-    k_B = [min(s.top_k or vocab_size, vocab_size) for s in samplings]
-    if min(k_B) < vocab_size:
-        largest_k = max(k for k in k_B if k < vocab_size)
-        k_B1 = torch.tensor(k_B, device=scores_BV.device)[:, None]
-        scores_BV = _at_least(scores_BV, kth_largest(scores_BV, k_B1, largest_k=largest_k))
-    if any(s.top_p < 1 for s in samplings):
-        p_B1 = _column([s.top_p for s in samplings], scores_BV)
-        scores_BV = _at_least(scores_BV, nucleus_edge(scores_BV, p_B1))
-    if any(s.min_p > 0 for s in samplings):
-        ratio = _column([s.min_p for s in samplings], scores_BV).log()
-        scores_BV = _at_least(scores_BV, scores_BV.amax(dim=-1, keepdim=True) + ratio)
+    scores_BV = logits_BV / asked.temperature_B1
+    if asked.largest_k is not None:
+        edge_B1 = kth_largest(scores_BV, asked.k_B1, largest_k=asked.largest_k)
+        scores_BV = _at_least(scores_BV, edge_B1)
+    if asked.has_p:
+        edge_of = dense_nucleus_edge if dense else nucleus_edge
+        scores_BV = _at_least(scores_BV, edge_of(scores_BV, asked.p_B1))
+    if asked.has_min_p:
+        best_B1 = scores_BV.amax(dim=-1, keepdim=True)
+        scores_BV = _at_least(scores_BV, best_B1 + asked.min_p_B1.log())
     return scores_BV
 
 
@@ -83,48 +103,17 @@ def _at_least(scores_BV: Tensor, edge_B1: Tensor) -> Tensor:
     return scores_BV.masked_fill(scores_BV < edge_B1, -torch.inf)
 
 
-def _noise(scores_BV: Tensor, rows: Sequence[Row]) -> Tensor:
+def _draw_of_all(scores_BV: Tensor, asked: Parameters) -> Tensor:
+    draw_max = gumbel_max if scores_BV.is_cuda else noise.gumbel_max
+    return draw_max(scores_BV, asked.seed, asked.position)
+
+
+def _draw_of_few(scores_BV: Tensor, asked: Parameters) -> Tensor:
     """Noise where a token can win; elsewhere zero, which changes nothing."""
     hopeful_BV = scores_BV >= scores_BV.amax(dim=-1, keepdim=True) - NOISE_RANGE
     padding = -scores_BV.shape[-1] % TOKENS_PER_COUNTER
-    groups = pad(hopeful_BV, (0, padding)).view(len(rows), -1, TOKENS_PER_COUNTER).any(dim=-1)
+    groups = pad(hopeful_BV, (0, padding)).view(len(scores_BV), -1, TOKENS_PER_COUNTER).any(dim=-1)
     row, group = groups.nonzero(as_tuple=True)
-    seeds = torch.tensor([_signed(r.sampling.seed) for r in rows], device=scores_BV.device)
-    positions = torch.tensor([r.position for r in rows], device=scores_BV.device)
-    noise = scores_BV.new_zeros(*groups.shape, TOKENS_PER_COUNTER)
-    noise[row, group] = gumbel(seeds[row], positions[row], group)
-    return noise.flatten(1)[:, : scores_BV.shape[-1]]
-
-
-def _signed(seed: int) -> int:
-    """The same 64 bits as int64."""
-    return ((seed + 2**63) & (2**64 - 1)) - 2**63
-
-
-def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
-
-
-def _raw_logprobs(logits_BV: Tensor, rows: Sequence[Row]) -> Tensor | None:
-    """The raw distribution of the rows that ask for log-probabilities, in order; None for none."""
-    asking = [i for i, row in enumerate(rows) if row.logprobs is not None]
-    if not asking:
-        return None
-    return logits_BV[torch.tensor(asking, device=logits_BV.device)].log_softmax(dim=-1)
-
-
-def _logprobs(
-    raw_AV: Tensor | None, token_B: Tensor, rows: Sequence[Row]
-) -> list[TokenLogprobs | None]:
-    """Log-probabilities of the rows that ask, from their raw distributions."""
-    answer: list[TokenLogprobs | None] = [None] * len(rows)
-    if raw_AV is None:
-        return answer
-    asking = {i: row.logprobs for i, row in enumerate(rows) if row.logprobs is not None}
-    index = torch.tensor(list(asking), device=token_B.device)
-    chosen = raw_AV.gather(1, token_B[index, None])[:, 0].tolist()
-    top = raw_AV.topk(max(asking.values()))
-    values, tokens = top.values.tolist(), top.indices.tolist()
-    for n, (i, count) in enumerate(asking.items()):
-        answer[i] = TokenLogprobs(chosen[n], tokens[n][:count], values[n][:count])
-    return answer
+    noise_BV = scores_BV.new_zeros(*groups.shape, TOKENS_PER_COUNTER)
+    noise_BV[row, group] = gumbel(asked.seed[row], asked.position[row], group)
+    return (scores_BV + noise_BV.flatten(1)[:, : scores_BV.shape[-1]]).argmax(dim=-1)

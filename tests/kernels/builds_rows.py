@@ -1,9 +1,11 @@
-"""The row ops in the shapes of Llama-3.1-8B, and of families that differ from it."""
+"""The row ops in the shapes of Llama-3.1-8B, and of families that differ from it; the draw."""
 
 from collections.abc import Iterator
 
 from weft.kernels.activation import BLOCK_K, glu_kernel
 from weft.kernels.activation import NUM_WARPS as GLU_WARPS
+from weft.kernels.gumbel_max import BLOCK_G, gumbel_max_kernel
+from weft.kernels.gumbel_max import NUM_WARPS as DRAW_WARPS
 from weft.kernels.norm import rmsnorm_kernel, rmsnorm_tile
 from weft.kernels.rope import NUM_WARPS as ROPE_WARPS
 from weft.kernels.rope import block_heads, rope_kernel
@@ -14,9 +16,11 @@ TYPES = {
     "x_ptr": "*bf16", "residual_ptr": "*bf16", "weight_ptr": "*bf16", "y_ptr": "*bf16",
     "q_ptr": "*bf16", "k_ptr": "*bf16", "v_ptr": "*bf16", "cos_ptr": "*bf16", "sin_ptr": "*bf16",
     "k_cache_ptr": "*bf16", "v_cache_ptr": "*bf16",
+    "scores_ptr": "*fp32", "best_ptr": "*fp32", "seed_ptr": "*i64", "position_ptr": "*i64",
+    "token_ptr": "*i64",
     "positions_ptr": "*i64", "cache_index_ptr": "*i64", "eps": "fp32",
 }  # fmt: skip
-UNSPECIALISED = frozenset({"num_rows", "eps"})
+UNSPECIALISED = frozenset({"num_rows", "eps", "X"})
 
 # Registers of a thread, at most.
 REGISTERS = {
@@ -42,6 +46,8 @@ def builds() -> Iterator[Build]:
         yield Build(f"glu {activation}", glu_kernel, TYPES, UNSPECIALISED, constants, GLU_WARPS, 1)
     yield build_rope("rope", interleaved=False)
     yield build_rope("rope interleaved", interleaved=True)
+    tile = {"BLOCK_G": BLOCK_G}
+    yield Build("gumbel_max", gumbel_max_kernel, TYPES, UNSPECIALISED, tile, DRAW_WARPS, 1)
 
 
 def build_norm(

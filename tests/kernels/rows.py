@@ -24,7 +24,7 @@ def assert_rounds_alike(name: str, got: Tensor, want: Tensor) -> None:
 
 
 class BandedEmpties(TorchFunctionMode):
-    """Give what an op allocates by `new_empty` a band on both sides."""
+    """Give the floats that an op allocates by `new_empty` a band on both sides."""
 
     def __init__(self) -> None:
         self.bands: list[Tensor] = []
@@ -37,7 +37,7 @@ class BandedEmpties(TorchFunctionMode):
         kwargs: Mapping[str, object] | None = None,
     ) -> Tensor:
         result: Tensor = func(*args, **(kwargs or {}))
-        if func is not torch.Tensor.new_empty:
+        if func is not torch.Tensor.new_empty or not result.is_floating_point():
             return result
         buffer = result.new_full((result.numel() + 2 * BAND,), 7.0)
         self.bands += [buffer[:BAND], buffer[-BAND:]]

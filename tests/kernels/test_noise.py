@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from weft.server.engine.noise import gumbel, philox
+from weft.kernels.noise import gumbel, philox
 
 
 def words(text: str) -> list[torch.Tensor]:

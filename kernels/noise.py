@@ -46,3 +46,16 @@ def gumbel(seed: Tensor, position: Tensor, group: Tensor) -> Tensor:
     words = philox((group, position, zero, zero), (seed & _LOW, (seed >> 32) & _LOW))
     uniform = (torch.stack(words, dim=-1).double() + 0.5) * 2.0**-32
     return (-(-uniform.log()).log()).float()
+
+
+def gumbel_max(scores_BV: Tensor, seed_B: Tensor, position_B: Tensor) -> Tensor:
+    """What `kernels.gumbel_max.gumbel_max` computes."""
+    num_rows, vocab_size = scores_BV.shape
+    group = torch.arange(-(-vocab_size // TOKENS_PER_COUNTER), device=scores_BV.device)
+    each = len(group)
+    noise = gumbel(
+        seed_B.repeat_interleave(each, output_size=num_rows * each),
+        position_B.repeat_interleave(each, output_size=num_rows * each),
+        group.repeat(num_rows),
+    )
+    return (scores_BV + noise.view(num_rows, -1)[:, :vocab_size]).argmax(dim=-1)
