@@ -1,8 +1,8 @@
 """Vectors of 16 floats for kernels that numba compiles: what the loops of the CPU path are made of.
 
 LLVM gives a vector the machine's own registers: one of AVX-512, two of AVX2. `load` and `store`
-convert from and to what an array holds: float32, or the bits of a bfloat16 (as uint16) or of a
-float16 (as int16), of which numba knows neither.
+convert from and to what an array holds: float32, the bits of a bfloat16 (as uint16) or of a
+float16 (as int16), of which numba knows neither, or whole numbers from -128 to 127 (int8).
 """
 
 from collections.abc import Callable
@@ -21,13 +21,17 @@ FLOATS = ir.VectorType(ir.FloatType(), LANES)
 INTS = ir.VectorType(ir.IntType(32), LANES)
 HALVES = ir.VectorType(ir.HalfType(), LANES)
 SHORTS = ir.VectorType(ir.IntType(16), LANES)
+BYTES = ir.VectorType(ir.IntType(8), LANES)
 BITS = ir.VectorType(ir.IntType(1), LANES)
 
 STORED = {torch.float32: np.float32, torch.float16: np.int16, torch.bfloat16: np.uint16}
 """What numpy and numba, who know neither half, take the elements of a tensor for."""
 
-KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS}
-NAMES = {FLOATS: "v16f32", HALVES: "v16f16", SHORTS: "v16i16"}
+KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS, types.int8: BYTES}
+NAMES = {FLOATS: "v16f32", HALVES: "v16f16", SHORTS: "v16i16", BYTES: "v16i8"}
+
+TO_WHOLE = 1.5 * 2**23
+"""Added to a small float, it leaves the nearest whole number, the even of two, in the low bits."""
 
 LOG2_E = np.float32(1.44269504)
 LN_2 = (np.float32(0.693359375), np.float32(-2.12194440e-4))  # the first is exact in 10 bits
@@ -246,7 +250,7 @@ def _place(context: Any, builder: Builder, signature: Any, args: Any) -> tuple[A
 
 
 def _alignment(stored: Any) -> int:
-    return 4 if stored is FLOATS else 2
+    return {FLOATS: 4, BYTES: 1}.get(stored, 2)
 
 
 def _splat(builder: Builder, value: Any, kind: Any) -> Any:
@@ -275,6 +279,8 @@ def _widen(builder: Builder, values: Any, stored: Any) -> Any:
         return values
     if stored is HALVES:
         return builder.fpext(values, FLOATS)
+    if stored is BYTES:
+        return builder.sitofp(values, FLOATS)
     high = builder.shl(builder.zext(values, INTS), _ints(16))
     return builder.bitcast(high, FLOATS)
 
@@ -284,6 +290,9 @@ def _narrow(builder: Builder, values: Any, stored: Any) -> Any:
         return values
     if stored is HALVES:
         return builder.fptrunc(values, HALVES)
+    if stored is BYTES:
+        whole = builder.fadd(values, ir.Constant(FLOATS, [TO_WHOLE] * LANES))
+        return builder.trunc(builder.bitcast(whole, INTS), BYTES)
     bits = builder.bitcast(values, INTS)
     odd = builder.and_(builder.lshr(bits, _ints(16)), _ints(1))
     rounded = builder.lshr(builder.add(builder.add(bits, _ints(0x7FFF)), odd), _ints(16))

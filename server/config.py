@@ -12,6 +12,7 @@ GIB = 1024**3
 DEFAULT_HOST_BYTES = {"cpu": GIB, "cuda": 16 * GIB}
 DEFAULT_ARENA_BYTES = {"cpu": 512 * MIB, "cuda": 8 * GIB}
 DTYPES = ("float32", "float16", "bfloat16")
+QUANTISATIONS = ("int8",)
 MAX_SOCKET_PATH_BYTES = 107  # of sockaddr_un
 RESERVED_NAMES = ("sha256", "shared")
 POLICIES = ("fair", "fcfs", "priority")
@@ -49,12 +50,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The base model: a directory or hub id, its served name, where and in which dtype it runs."""
+    """The base model: a directory or hub id, its served name, where and in which dtype it runs.
+
+    Attributes:
+        quantise: Form of its Linears' weights while it serves; None = they stay in `dtype`.
+    """
 
     source: str
     name: str
     device: str
     dtype: str
+    quantise: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or self.name in RESERVED_NAMES:
@@ -64,6 +70,8 @@ class ModelConfig:
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        if self.quantise is not None and self.quantise not in QUANTISATIONS:
+            raise ValueError(f"quantise {self.quantise!r} is not one of {', '.join(QUANTISATIONS)}")
 
 
 @dataclass(frozen=True, slots=True)

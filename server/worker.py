@@ -140,6 +140,7 @@ async def open_worker(config: WorkerConfig, stores: Stores) -> AsyncIterator["Wo
         config.model.source,
         name=config.model.name,
         dtype=config.model.dtype,
+        quantisation=config.model.quantise,
         hash_cache=config.data.hash_cache,
     )
     limits = Limits(config.max_rank, MAX_BLOB_BYTES, config.arena_bytes)

@@ -49,6 +49,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server of the tiny Llama, shared by tests that leave it as they found it."""
-    with running_server(tiny_llama, tmp_path_factory.mktemp("server")) as running:
+    """A server of the tiny Llama, quantised, shared by tests that leave it as they found it."""
+    folder = tmp_path_factory.mktemp("server")
+    with running_server(tiny_llama, folder, "--quantise", "int8") as running:
         yield running

@@ -13,6 +13,7 @@ from weft.server.config import (
     DTYPES,
     GIB,
     POLICIES,
+    QUANTISATIONS,
     Address,
     DataDir,
     EngineConfig,
@@ -80,6 +81,7 @@ class Common:
     served_name: str | None
     device: str | None
     dtype: str | None
+    quantise: str | None
     max_rank: int
     data_dir: Path | None
     redis: str | None
@@ -93,6 +95,7 @@ class Common:
             name=self.served_name or default_name(source),
             device=device,
             dtype=self.dtype or default_dtype(device),
+            quantise=self.quantise,
         )
 
     def data(self) -> DataDir:
@@ -115,6 +118,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
         option("--redis", str, "URL of Redis. [an embedded server]"),
         option("--data-dir", click.Path(path_type=Path), "Data directory."),
         option("--max-rank", COUNT, "Largest rank of an adapter.", default=256),
+        option("--quantise", click.Choice(QUANTISATIONS), "Form of the base's weights. [dtype]"),
         option("--dtype", click.Choice(DTYPES), "Serving dtype. [what the hardware does well]"),
         option("--device", click.Choice(["cpu", "cuda"]), "Where the model runs. [cuda if any]"),
         option("--served-name", str, "Name of the base. [last part of MODEL]"),

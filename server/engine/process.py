@@ -49,6 +49,7 @@ def start_engine(config: ServeConfig, socket: EngineSocket) -> Engine:
         model_config.source,
         name=model_config.name,
         dtype=model_config.dtype,
+        quantisation=model_config.quantise,
         hash_cache=config.data.hash_cache,
     )
     folder = resolve_model(model_config.source)
@@ -62,7 +63,8 @@ def start_engine(config: ServeConfig, socket: EngineSocket) -> Engine:
     engine = Engine(model, facts, config.engine, send=socket.send, folder=folder)
     gc.collect()
     gc.freeze()
-    logger.info("%s is ready after %.1f s", facts.name, time.monotonic() - started)
+    took_s = time.monotonic() - started
+    logger.info("%s in %s is ready after %.1f s", facts.name, facts.precision, took_s)
     return engine
 
 

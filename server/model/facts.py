@@ -17,7 +17,14 @@ MERGED = {"qkv": ("q_proj", "k_proj", "v_proj"), "gate_up": ("gate_proj", "up_pr
 SIBLING_NAMES = frozenset(name for names in MERGED.values() for name in names)
 
 
-def base_facts(model: str | Path, *, name: str, dtype: str, hash_cache: Path | None) -> BaseFacts:
+def base_facts(
+    model: str | Path,
+    *,
+    name: str,
+    dtype: str,
+    hash_cache: Path | None,
+    quantisation: str | None = None,
+) -> BaseFacts:
     """Describe a base model for those who judge adapters by it.
 
     Args:
@@ -25,6 +32,7 @@ def base_facts(model: str | Path, *, name: str, dtype: str, hash_cache: Path | N
         name: The served name.
         dtype: Serving dtype.
         hash_cache: JSON file that keeps the tensors' digests between starts.
+        quantisation: Form of the sites' weights while serving; None = they stay in `dtype`.
 
     Raises:
         ModelRefused: The folder is no checkpoint, or gate 1 or 2 refuses it.
@@ -48,6 +56,7 @@ def base_facts(model: str | Path, *, name: str, dtype: str, hash_cache: Path | N
         vocab_size=output_linear(skeleton).out_features,
         tokenizer_digest=digest_tokenizer(folder),
         template_digest=digest_template(folder),
+        quantisation=quantisation,
     )
 
 

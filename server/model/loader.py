@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from .load_probe import (
     run_stock,
 )
 from .lora_linear import SiteLinear, SiteStep
+from .quantise import quantise_base, read_prompts, require_quantisable
 from .recorder import record_layers
 from .rotation import rope_swap
 from .row_ops import RowOps, choose_row_ops
@@ -136,7 +138,11 @@ class LoadedModel:
         self._made.append(swap)
 
     def restore(self) -> PreTrainedModel:
-        """Undo every swap and give the stock model back; this object must not run again."""
+        """Undo every swap and give the stock model back; this object must not run again.
+
+        Not of a base that was quantised: its plain weights are gone.
+        """
+        assert self.facts.quantisation is None
         for swap in reversed(self._made):
             swap.undo()
         remove_sites(self._model, self.facts, self.sites)
@@ -163,47 +169,66 @@ def load_model(
         ModelRefused: A gate refuses the model; the message names gate and value.
     """
     open_architecture(path)
+    prompts = None
+    if facts.quantisation is not None:
+        require_quantisable(facts.quantisation, device=torch.device(device))
+        prompts = read_prompts(path, max_context=facts.max_context)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         path, dtype=dtype, attn_implementation="eager"
     )
     nn.Module.to(model, device)
-    return adapt_model(model, facts=facts, max_context=max_context)
+    return adapt_model(model, facts=facts, max_context=max_context, prompts=prompts)
 
 
 @torch.inference_mode()
 def adapt_model(
-    model: PreTrainedModel, *, facts: BaseFacts, max_context: int | None = None
+    model: PreTrainedModel,
+    *,
+    facts: BaseFacts,
+    max_context: int | None = None,
+    prompts: Sequence[Tensor] | None = None,
 ) -> LoadedModel:
-    """Pass a model in memory through gates 3 and 4 and make the swaps.
+    """Pass a model in memory through the gates from the third, and make the swaps.
 
     Args:
         model: On its device, in the serving dtype, with eager attention; it becomes the result's.
         max_context: Longest sequence that will be served; None = what the model admits.
+        prompts: What a base that is quantised is compared on; None = seeded token ids.
 
     Raises:
         ModelRefused: A gate refuses the model; the message names gate and value.
     """
     model.eval().requires_grad_(False)
     fix_longrope(model, max_context or facts.max_context)
-    prompts = probe_prompts(facts.vocab_size, model.device)
-    stock = run_stock(model, prompts)
-    layers = record_layers(model, prompts[0])
+    probes = probe_prompts(facts.vocab_size, model.device)
+    stock = run_stock(model, probes)
+    layers = record_layers(model, probes[0])
     check_layers(layers, model.config)
     step = SiteStep()
     sites = install_sites(model, facts, step)
     attention = PagedAttention(layers, choose_path(layers, model.dtype, model.device))
     loaded = LoadedModel(model, facts, attention, sites, step)
-    _check_rows(loaded, prompts[0])
-    rows = loaded.row_swaps(prompts[0], choose_row_ops(loaded.device))
-    merged = apply_swap(merge_swap(sites), loaded, prompts[0])
-    pack = pack_swap(model, sites)
-    packed = pack.skip() if merged.undone else apply_swap(pack, loaded, prompts[0])
-    loaded.swaps = (merged, packed, *(apply_swap(swap, loaded, prompts[0]) for swap in rows))
+    _check_rows(loaded, probes[0])
+    rows = loaded.row_swaps(probes[0], choose_row_ops(loaded.device))
+    merged = apply_swap(merge_swap(sites), loaded, probes[0])
+    pack = pack_swap(model, sites if facts.quantisation is None else [])
+    packed = pack.skip() if merged.undone else apply_swap(pack, loaded, probes[0])
+    loaded.swaps = (merged, packed, *(apply_swap(swap, loaded, probes[0]) for swap in rows))
+    logits = run_packed(loaded.forward_base, probes, layers, model.dtype)
+    check_logits(logits, stock, model.dtype)
+    if facts.quantisation is not None:
+        loaded.swaps += (_quantise(loaded, facts.quantisation, prompts or probes),)
     for report in loaded.swaps:
         log.info("swap %s: %d made, %d skipped, %d undone", *astuple(report))
-    logits = run_packed(loaded.forward_base, prompts, layers, model.dtype)
-    check_logits(logits, stock, model.dtype)
     return loaded
+
+
+def _quantise(loaded: LoadedModel, quantisation: str, prompts: Sequence[Tensor]) -> SwapReport:
+    def run(tokens_T: Tensor) -> Tensor:
+        return loaded.forward_base(*_whole_step(loaded, tokens_T.to(loaded.device)))
+
+    require_quantisable(quantisation, device=loaded.device)
+    return quantise_base(loaded.sites, quantisation, prompts=prompts, run=run)
 
 
 @torch.inference_mode()

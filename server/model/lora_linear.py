@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from weft.kernels import Arena, Segments, Site
 
-from .product import Merged, Packed, Product, Separate
+from .product import Merged, Packed, Product, QuantisedProduct, Separate
 
 
 @dataclass(slots=True)
@@ -56,6 +56,14 @@ class SiteLinear:
         assert isinstance(self._product, Packed)
         self._product.unpack()
         self.merge()
+
+    def quantise(self, product: type[QuantisedProduct]) -> None:
+        """Run all members as one product on quantised weights, for good: the plain ones are freed.
+
+        Adapters are added to what it yields, from the input as it came.
+        """
+        assert not isinstance(self._product, Packed)
+        self._product = product(self.linears)
 
     def separate(self) -> None:
         """Undo `pack` and `merge`; adapters are still added once for all members."""

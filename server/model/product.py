@@ -1,4 +1,4 @@
-"""The base product of Linears that share an input: one by one, merged, or in oneDNN's layout."""
+"""The base product of Linears that share an input: one by one, merged, packed or quantised."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -6,6 +6,8 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from weft.kernels.reference_quantise import quantise_rows
 
 
 class Separate:
@@ -49,8 +51,7 @@ class Packed:
         self._keep = keep
         self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(merged.weight_NK)
         if not keep:
-            for linear in self.linears:
-                linear.weight.data = linear.weight.new_empty(1).expand(linear.weight.shape)
+            _free(self.linears)
 
     def __call__(self, x_TK: Tensor) -> Tensor:
         y_TN: Tensor = torch.ops.mkldnn._linear_pointwise(
@@ -67,7 +68,36 @@ class Packed:
                 linear.weight.data = weight_NK
 
 
-Product: TypeAlias = Separate | Merged | Packed
+class Int8:
+    """The merged product in whole numbers, on a CPU: a scale per row of x and per row of W.
+
+    One scale for all of x would be set by its largest channel: with one that is 40 times as large
+    as the others, the result is off by 28 %, and with a scale per row by 4 to 7 %.
+
+    The Linears get empty stand-ins of their weights, for good.
+    """
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        from weft.kernels import quantise_cpu  # here, for numba need not be beside a GPU
+
+        self._ops = quantise_cpu
+        q_NK, scale_N1, self._bias_N = _quantise(linears, torch.int8)
+        self._weight: Tensor = torch.ops.onednn.qlinear_prepack(q_NK, None)
+        self._scale_N = scale_N1.flatten()
+        self._zero_N = torch.zeros(len(q_NK), dtype=torch.int32)
+
+    def __call__(self, x_TK: Tensor) -> Tensor:
+        q_TK, scale_T1 = self._ops.quantise_rows_cpu(x_TK.contiguous())
+        y_TN: Tensor = torch.ops.onednn.qlinear_pointwise(
+            q_TK, 1.0, 0, self._weight, self._scale_N, self._zero_N,
+            None, 1.0, 0, x_TK.dtype, "none", [], "",
+        )  # fmt: skip
+        self._ops.rescale_rows_cpu(y_TN, scale_T1, self._bias_N)
+        return y_TN
+
+
+QuantisedProduct: TypeAlias = Int8
+Product: TypeAlias = Separate | Merged | Packed | QuantisedProduct
 
 
 def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
@@ -79,6 +109,22 @@ def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
     if dtype == torch.float16:
         return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
     return dtype == torch.float32
+
+
+def _quantise(
+    linears: Sequence[nn.Linear], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The weights of all, quantised row by row, their scales, and the bias; the plain are freed."""
+    q_NK, scale_N1 = quantise_rows(torch.cat([linear.weight.data for linear in linears]), dtype)
+    biases = [linear.bias.data for linear in linears if linear.bias is not None]
+    _free(linears)
+    return q_NK, scale_N1, torch.cat(biases) if biases else None
+
+
+def _free(linears: Sequence[nn.Linear]) -> None:
+    """Put stand-ins of the same shape, dtype and device in the place of the weights."""
+    for linear in linears:
+        linear.weight.data = linear.weight.new_empty(1).expand(linear.weight.shape)
 
 
 def _own_as_views(parts: Sequence[Tensor]) -> Tensor:

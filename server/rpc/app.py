@@ -112,6 +112,7 @@ class Front:
             config.model.source,
             name=config.model.name,
             dtype=config.model.dtype,
+            quantisation=config.model.quantise,
             hash_cache=config.data.hash_cache,
         )
         metrics.BUILD_INFO.labels(__version__, self.facts.digest).set(1)

@@ -79,6 +79,16 @@ def test_every_value_survives_loading(name: str) -> None:
         assert torch.equal(target.nan_to_num(7), some.float().nan_to_num(7))
 
 
+def test_whole_numbers_are_rounded_to_the_nearest_even_and_read_back() -> None:
+    some = [-128, -127.5, -2.5, -1.5, -0.5, 0, 0.5, 1.5, 2.5, 63.49, 63.51, 126.5, 126.6, 127]
+    source = torch.tensor([*some, 3.0, 4.0])
+    whole, target = torch.full((16,), 99, dtype=torch.int8), torch.zeros(16)
+    convert(as_array(source), as_array(whole))
+    assert torch.equal(whole.float(), source.round())
+    convert(as_array(whole), as_array(target))
+    assert torch.equal(target, source.round())
+
+
 @pytest.mark.parametrize("name", DTYPES)
 @pytest.mark.parametrize("count", [0, 1, 7, 16])
 def test_a_part_touches_nothing_behind_it(name: str, count: int) -> None:

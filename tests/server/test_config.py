@@ -62,6 +62,12 @@ def test_dtype_is_refused_by_name() -> None:
         ModelConfig("m", "m", "cpu", "int8")
 
 
+def test_quantisation_is_refused_by_name() -> None:
+    assert ModelConfig("m", "m", "cpu", "float32").quantise is None
+    with pytest.raises(ValueError, match="'int4'"):
+        ModelConfig("m", "m", "cpu", "float32", quantise="int4")
+
+
 @pytest.mark.parametrize("store", ["s3:x", "file:relative", "file:", "/x"])
 def test_store_is_refused_by_name(store: str) -> None:
     with pytest.raises(ValueError, match=store):

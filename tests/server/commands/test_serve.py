@@ -43,6 +43,7 @@ def test_other_than_loopback_is_not_served_without_keys(refused: Refused, listen
         (["--max-request-seconds", "0"], "max_request_seconds 0.0 is not above 0"),
         (["--kv-bytes", "0"], "--kv-bytes"),
         (["--dtype", "int4"], "int4"),
+        (["--quantise", "int4"], "int4"),
         (["--device", "abacus"], "abacus"),
         (["--api-keys", "/nowhere"], "/nowhere"),
         (["--log-format", "xml"], "xml"),
@@ -106,8 +107,9 @@ def test_a_folder_is_named_by_its_last_part_and_kept_absolute(
 ) -> None:
     (tmp_path / "My Model").mkdir()
     monkeypatch.chdir(tmp_path)
-    model = common(device="cpu", dtype="float32").model("My Model")
+    model = common(device="cpu", dtype="float32", quantise="int8").model("My Model")
     assert (model.name, model.source) == ("my-model", str(tmp_path / "My Model"))
+    assert (model.dtype, model.quantise) == ("float32", "int8")
     hub = common(device="cpu", dtype="float32", served_name="base").model("org/name")
     assert (hub.name, hub.source) == ("base", "org/name")
 

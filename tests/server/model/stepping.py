@@ -42,9 +42,11 @@ def random_tokens(facts: BaseFacts, lengths: Sequence[int], *, seed: int = 0) ->
     return [torch.randint(facts.vocab_size, (n,), generator=generator) for n in lengths]
 
 
-def open_model(folder: Path, dtype: torch.dtype = torch.float32) -> LoadedModel:
+def open_model(
+    folder: Path, dtype: torch.dtype = torch.float32, *, quantisation: str | None = None
+) -> LoadedModel:
     name = str(dtype).removeprefix("torch.")
-    facts = base_facts(folder, name="base", dtype=name, hash_cache=None)
+    facts = base_facts(folder, name="base", dtype=name, hash_cache=None, quantisation=quantisation)
     return load_model(folder, facts=facts, device="cpu", dtype=dtype)
 
 

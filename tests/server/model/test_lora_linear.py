@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from weft.kernels import Arena, Site, group_rows
 from weft.server.model.lora_linear import PackedHead, SiteLinear, SiteStep, Tap
+from weft.server.model.product import Int8
 
 K, WIDTHS, RANK = 64, (64, 128), 4
 SITE = Site(K, WIDTHS, 0)
@@ -62,6 +63,21 @@ def test_adapter_is_added_to_its_rows_and_base_rows_keep_their_bits() -> None:
         base, found = linear(x)[0], tap(x)[0]
         torch.testing.assert_close(found[0::2], base[0::2] + x[0, 0::2] @ a_RK.T @ b_RN)
         torch.testing.assert_close(found[1], base[1])
+
+
+@torch.inference_mode()
+def test_adapter_of_a_quantised_site_is_added_from_the_input_as_it_came() -> None:
+    arena, pairs = make_arena()
+    step = SiteStep(arena, group_rows(np.array([0, -1, 0])))
+    site, taps, _ = make_site(step)
+    site.quantise(Int8)
+    x = torch.randn(1, 3, K)
+    adapted = [tap(x)[0] for tap in taps]
+    step.arena = None
+    for tap, found, (a_RK, b_RN) in zip(taps, adapted, pairs, strict=True):
+        base = tap(x)[0]
+        assert torch.equal(found[1], base[1])
+        torch.testing.assert_close(found[0::2] - base[0::2], x[0, 0::2] @ a_RK.T @ b_RN)
 
 
 @torch.inference_mode()

@@ -1,17 +1,25 @@
 """The forms of the base product agree, and going back gives the very values."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
-from weft.server.model.product import Merged, Packed, Separate, can_pack
+from weft.server.model.product import Int8, Merged, Packed, Separate, can_pack
 
 WIDTHS = (24, 8, 40)
 
 
-def make_linears(*, bias: bool, dtype: torch.dtype = torch.float32) -> list[nn.Linear]:
+def make_linears(
+    *,
+    bias: bool,
+    dtype: torch.dtype = torch.float32,
+    widths: Sequence[int] = WIDTHS,
+    num_in: int = 16,
+) -> list[nn.Linear]:
     torch.manual_seed(0)
-    linears = [nn.Linear(16, width, bias=bias, dtype=dtype) for width in WIDTHS]
+    linears = [nn.Linear(num_in, width, bias=bias, dtype=dtype) for width in widths]
     return [linear.requires_grad_(False) for linear in linears]
 
 
@@ -62,6 +70,32 @@ def test_packing_can_leave_the_plain_weight_to_another_reader() -> None:
     assert torch.equal(linears[0].weight, before)
     packed.unpack()
     assert torch.equal(linears[0].weight, before)
+
+
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@torch.inference_mode()
+def test_quantised_product_is_near_whatever_other_rows_and_channels_hold(
+    bias: bool, dtype: torch.dtype
+) -> None:
+    linears = make_linears(bias=bias, dtype=dtype, widths=(32, 16, 64), num_in=128)
+    x_TK = torch.randn(5, 128)
+    x_TK[:, 3] *= 40
+    x_TK = (x_TK * torch.logspace(-2, 2, 5)[:, None]).to(dtype)
+    expected = Separate(linears)(x_TK).float()
+    found = Int8(linears)(x_TK)
+    assert found.dtype == dtype
+    assert found.is_contiguous()
+    errors_T = (found.float() - expected).norm(dim=1) / expected.norm(dim=1)
+    assert errors_T.max() < 0.07
+    assert all(linear.weight.untyped_storage().nbytes() == dtype.itemsize for linear in linears)
+
+
+@torch.inference_mode()
+def test_a_quantised_row_has_its_bits_whatever_its_company() -> None:
+    product = Int8(make_linears(bias=True, dtype=torch.float32, widths=(32,), num_in=64))
+    x_TK = torch.randn(9, 64) * torch.logspace(-3, 3, 9)[:, None]
+    assert torch.equal(product(x_TK[4:5])[0], product(x_TK)[4])
 
 
 def test_nothing_is_packed_beside_the_cpu_or_in_float64() -> None:

@@ -50,7 +50,9 @@ def test_events_come_in_order_and_agree(weft: Client, version: types_pb2.Version
     resolved, finished, usage = found[0].resolved, found[-2].finished, found[-1].usage
     assert (resolved.model, resolved.version) == (f"{version.adapter}@1", 1)
     assert (resolved.digest, resolved.base_digest) == (version.digest, version.base_digest)
-    assert (resolved.base, resolved.precision, resolved.request_id) == ("base", "float32", "r1")
+    assert (resolved.base, resolved.request_id) == ("base", "r1")
+    assert resolved.precision == weft.model(model).precision == "float32+int8"
+    assert version.probe.precision == "float32+int8"
     assert finished.reason == inference_pb2.FINISH_REASON_LENGTH
     assert finished.generated_tokens == usage.generated_tokens == 6
     assert usage.prompt_tokens == len(weft.tokenize("base", text=PROMPT).token_ids)
