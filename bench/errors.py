@@ -5,8 +5,7 @@ BenchError
 ├── PeerMissing    a peer's package is not installed
 ├── PeerFailed     a peer's process broke down
 ├── NotApplicable  a contender cannot run a cell
-├── DiskTooSmall   the adapters of a setting do not fit
-└── ServerDown     a server of the bench's own does not come up
+└── DiskTooSmall   the adapters of a setting do not fit
 """
 
 
@@ -32,7 +31,3 @@ class NotApplicable(BenchError):
 
 class DiskTooSmall(BenchError):
     """The adapters of a setting do not fit; the message has both sizes."""
-
-
-class ServerDown(BenchError):
-    """A server of the bench's own does not come up; the message has its last words."""

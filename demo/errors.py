@@ -1,7 +1,6 @@
 """Errors of the demo. Each ends `weft demo` with status 1 and its message.
 
 DemoFailed
-├── ServerDied
 └── StepFailed
 """
 
@@ -10,10 +9,6 @@ import click
 
 class DemoFailed(click.ClickException):
     """The demo did not come to its end."""
-
-
-class ServerDied(DemoFailed):
-    """The server ended, or did not start in time; the message ends with its last lines."""
 
 
 class StepFailed(DemoFailed):

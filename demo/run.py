@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from weft.client import AsyncClient, WeftError
+from weft.server.child import run_server
 
 from .errors import StepFailed
 from .measure import Rates, measure_rates, read_load_ms
 from .places import BASE
-from .serving import serve
 from .story import (
     DESKS,
     LEARNT,
@@ -31,11 +31,12 @@ def run_demo(console: Console) -> None:
 
     Raises:
         DemoFailed: A step did not show what it says.
+        StartFailed: The server does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="weft-demo-") as folder, ExitStack() as stack:
         console.print("[bold]1. weft serve[/] with the demo's base model")
         with console.status("loading"):
-            served = stack.enter_context(serve(BASE, Path(folder)))
+            served = stack.enter_context(run_server(BASE, Path(folder)))
         try:
             rates, first_ms = asyncio.run(run_steps(console, served.address))
         except (WeftError, TimeoutError) as err:

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from weft.client import Answer, AsyncClient, Sampling, Stopping, error_of_status, user
 from weft.protos.v1.jobs_pb2 import Job, JobProgress, JobState
+from weft.server.child import WEFT
 from weft.server.commands.job_file import read_job
 
 from .board import Board
 from .errors import StepFailed
 from .places import ADAPTERS, DATA
-from .serving import WEFT
 
 DESKS = ("returns", "technical", "sales")
 LEARNT = "json"

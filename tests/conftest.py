@@ -14,7 +14,9 @@ import pytest
 import redis.asyncio
 import torch
 
-from .running import RedisServer, Server, running_server
+from weft.server.child import Server
+
+from .running import RedisServer, running_server
 
 torch.set_num_threads(1)
 

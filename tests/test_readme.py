@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.running import Server
 from tests.server.model.families import DENSE, MIXTURES, REFUSED
 from tests.tiny import save_tiny_adapter
 from weft.adapters.weights import stamp_base
 from weft.client import Client
+from weft.server.child import Server
 from weft.server.commands.serve import serve
 
 ROOT = Path(__file__).parents[1]

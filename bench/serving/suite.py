@@ -74,7 +74,7 @@ def run_serving(options: ServingOptions, *, invocation: Invocation, say: Say) ->
     """Run the workloads one after another.
 
     Raises:
-        ServerDown: A server did not come up.
+        StartFailed: A server did not come up.
     """
     beginning = Beginning()
     device = torch.device(options.host.device)

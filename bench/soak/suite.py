@@ -58,7 +58,7 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
     """Start a server, soak it, and judge.
 
     Raises:
-        ServerDown: The server did not come up.
+        StartFailed: The server did not come up.
     """
     beginning = Beginning()
     device = torch.device("cpu")
@@ -69,7 +69,7 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
     say("starting a server")
     with open_host(setting, host_options, folder) as host:
         tally, rests = asyncio.run(_soak(options, setting, host, say))
-        log = host.log.read_text(errors="replace")
+        log = host.server.log.read_text(errors="replace")
     return Record(
         suite="soak",
         conditions=beginning.conditions(
@@ -142,7 +142,7 @@ async def _hold_rounds(
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client.run(until))
-        rests.append(await asyncio.to_thread(rest, host))
+        rests.append(await asyncio.to_thread(rest, host.server))
         engine = rests[-1].holdings["engine"]
         say(
             f"round {len(rests)}: {sum(tally.done.values())} acts, {len(tally.wrong)} wrong, "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from weft.bench.serving.host import Host
+from weft.server.child import Server
 
 PARTS = ("redis", "engine", "front")
 IDLE_S = 30.0
@@ -38,12 +38,12 @@ class Rest(NamedTuple):
     arena_bytes: float
 
 
-def rest(host: Host) -> Rest:
+def rest(server: Server) -> Rest:
     """Wait until the engine says that it is idle, or IDLE_S have passed, and look."""
     deadline = time.monotonic() + IDLE_S
     while True:
         time.sleep(AFTER_S)
-        figures = read_metrics(host.metrics)
+        figures = read_metrics(server.metrics)
         busy = {
             name: value
             for name, value in figures.items()
@@ -51,7 +51,7 @@ def rest(host: Host) -> Rest:
         }
         if not busy or time.monotonic() > deadline:
             break
-    pids = {part: host.starts_of(part)[-1] for part in PARTS} | {"supervisor": host.process.pid}
+    pids = {part: server.starts_of(part)[-1] for part in PARTS} | {"supervisor": server.process.pid}
     return Rest({part: look(pid) for part, pid in pids.items()}, pids, busy, figures[ARENA])
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from peft import LoraConfig
 
-from tests.running import Server
 from tests.tiny import save_tiny_adapter
 from weft.client import Client
+from weft.server.child import Server
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 MLP = ["gate_proj", "up_proj", "down_proj"]

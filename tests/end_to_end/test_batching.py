@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.running import Server, running_server
+from tests.running import running_server
 from weft.client import Answer, AsyncClient, Client, Sampling
 from weft.client.generation import PromptOptions
+from weft.server.child import Server
 
 from .adapters import Family, publish
 from .generating import assert_same, digest, exactly, token_ids

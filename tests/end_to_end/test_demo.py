@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.running import WEFT
+from weft.server.child import WEFT
 
 FIGURES = (
     "base only",

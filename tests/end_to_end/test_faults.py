@@ -13,11 +13,12 @@ import grpc
 import grpc.aio
 import pytest
 
-from tests.running import Server, running_server
+from tests.running import running_server
 from tests.tiny import save_tiny_adapter
 from weft.client import AsyncClient, WeftError
 from weft.client.errors import weft_errors
 from weft.protos.v1 import adapters_pb2, adapters_pb2_grpc
+from weft.server.child import Server
 
 from .adapters import publish
 from .generating import LONG, PROMPT, Stream, assert_same, greedy, streaming, token_ids
@@ -39,7 +40,7 @@ class Place:
         )
 
     def pids(self) -> dict[str, int]:
-        return {part: self.server.pid_of(part) for part in ("engine", "front")}
+        return {part: self.server.starts_of(part)[-1] for part in ("engine", "front")}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ async def test_an_engine_that_is_killed_comes_back(place: Place) -> None:
     async with AsyncClient(place.server.address) as weft:
         before = await greedy(weft, "kept", PROMPT)
         async with streaming(weft, "kept", LONG) as stream:
-            os.kill(place.server.pid_of("engine"), signal.SIGKILL)
+            os.kill(place.server.starts_of("engine")[-1], signal.SIGKILL)
             with pytest.raises(WeftError) as failed:
                 await stream.finish()
         assert failed.value.code is grpc.StatusCode.UNAVAILABLE
@@ -79,11 +80,11 @@ async def test_an_engine_that_is_killed_comes_back(place: Place) -> None:
 
 
 async def test_a_front_that_is_killed_comes_back_and_leaves_nothing_running(place: Place) -> None:
-    engine = place.server.pid_of("engine")
+    engine = place.server.starts_of("engine")[-1]
     async with AsyncClient(place.server.address) as weft:
         before = await greedy(weft, "kept", PROMPT)
         async with streaming(weft, "kept", LONG) as stream:
-            os.kill(place.server.pid_of("front"), signal.SIGKILL)
+            os.kill(place.server.starts_of("front")[-1], signal.SIGKILL)
             with pytest.raises(WeftError) as failed:
                 await stream.finish()
         assert failed.value.code is grpc.StatusCode.UNAVAILABLE
@@ -91,7 +92,7 @@ async def test_a_front_that_is_killed_comes_back_and_leaves_nothing_running(plac
     async with AsyncClient(place.server.address) as weft:
         assert_same(await greedy(weft, "kept", PROMPT), before, "after the front's return")
     await wait_for_metrics(place.server.metrics, holds_nothing)
-    assert place.server.pid_of("engine") == engine
+    assert place.server.starts_of("engine")[-1] == engine
 
 
 def holds_nothing(found: Figures) -> bool:
@@ -148,8 +149,8 @@ async def test_a_deadline_that_passes_frees_blocks_and_slots(place: Place) -> No
 async def test_resident_adapters_serve_while_the_embedded_redis_hangs_and_dies(
     place: Place,
 ) -> None:
-    pids = place.pids() | {"worker": place.server.pid_of("worker")}
-    redis = place.server.pid_of("redis")
+    pids = place.pids() | {"worker": place.server.starts_of("worker")[-1]}
+    redis = place.server.starts_of("redis")[-1]
     async with AsyncClient(place.server.address) as weft:
         before = await greedy(weft, "kept", PROMPT)
         os.kill(redis, signal.SIGSTOP)
@@ -168,7 +169,7 @@ async def test_resident_adapters_serve_while_the_embedded_redis_hangs_and_dies(
         await weft.set_alias("kept", "prod", 1)
         assert_same(await greedy(weft, "kept:prod", PROMPT), before, "after Redis's return")
         assert token_ids(await greedy(weft, "other", PROMPT)) != token_ids(before)
-    assert place.pids() | {"worker": place.server.pid_of("worker")} == pids
+    assert place.pids() | {"worker": place.server.starts_of("worker")[-1]} == pids
 
 
 async def refusal_of_alias(address: str) -> WeftError:

@@ -133,7 +133,7 @@ async def test_a_worker_that_is_killed_leaves_nothing_half_published(
     """
     job = await submit(weft, data, "killed", max_steps=LONG)
     await until_it_trains(weft, job)
-    os.kill(llama.server.pid_of("worker"), signal.SIGKILL)
+    os.kill(llama.server.starts_of("worker")[-1], signal.SIGKILL)
 
     following = await submit(weft, data, "following", max_steps=LONG)
     await until(weft, following, lambda event: event.state.to == jobs_pb2.JOB_STATE_QUEUED)

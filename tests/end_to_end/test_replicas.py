@@ -12,9 +12,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.running import RedisServer, Server, running_server
+from tests.running import RedisServer, running_server
 from tests.tiny import save_tiny_adapter
 from weft.client import Answer, AsyncClient, WeftError
+from weft.server.child import Server
 
 from .generating import LONG, NUM_TOKENS, PROMPT, Stream, assert_same, digest, greedy, token_ids
 from .reference import Reference
@@ -33,7 +34,9 @@ class Pair:
     adapters: dict[str, Path]
 
     def pids(self) -> list[int]:
-        return [s.pid_of(part) for s in (self.one, self.other) for part in ("engine", "front")]
+        return [
+            s.starts_of(part)[-1] for s in (self.one, self.other) for part in ("engine", "front")
+        ]
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.running import Server
 from weft.client import Client, Sampling, Stopping, WeftError
 from weft.client.errors import weft_errors
 from weft.protos.v1 import adapters_pb2, adapters_pb2_grpc, inference_pb2
+from weft.server.child import Server
 
 GREEDY = Sampling(temperature=0)
 PROMPT = "the quick brown fox"

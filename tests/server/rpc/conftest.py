@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig
 
-from tests.running import Server
 from tests.tiny import save_tiny_adapter
 from weft.client import Client
 from weft.protos.v1 import types_pb2
+from weft.server.child import Server
 
 
 @pytest.fixture(scope="session")

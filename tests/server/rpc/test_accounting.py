@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.running import Server
 from weft.client import Client, Stopping, user
 from weft.protos.v1 import types_pb2
+from weft.server.child import Server
 
 from .calls import await_figures, events, figure, generate_request, read_figures, refusal
 

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from tests.running import Server, running_server
+from tests.running import running_server
 from weft.adapters.errors import AliasConflict
 from weft.client import AsyncClient, Client, Sampling, Stopping
 from weft.protos.v1 import (
@@ -22,6 +22,7 @@ from weft.protos.v1 import (
     inference_pb2,
     inference_pb2_grpc,
 )
+from weft.server.child import Server
 from weft.server.errors import FieldViolation, RequestInvalid
 from weft.server.rpc.auth import CALLER, KeyFile
 from weft.server.rpc.border import Border, Context, required_role

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.running import Server
 from weft.client import Client
 from weft.protos.v1 import adapters_pb2, types_pb2
+from weft.server.child import Server
 
 from .calls import (
     commit_upload,

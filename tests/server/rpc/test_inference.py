@@ -9,10 +9,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.running import Server
 from weft.client import Answer, Client, Constraint, Sampling, Stopping, WeftError, user
 from weft.protos.v1 import inference_pb2, inference_pb2_grpc, types_pb2
 from weft.protos.v1.inference_pb2 import ChatPrompt, TokenPrompt
+from weft.server.child import Server
 
 from .calls import (
     GREEDY,
