@@ -5,7 +5,9 @@ BenchError
 ├── PeerMissing    a peer's package is not installed
 ├── PeerFailed     a peer's process broke down
 ├── NotApplicable  a contender cannot run a cell
-└── DiskTooSmall   the adapters of a setting do not fit
+├── DiskTooSmall   the adapters of a setting do not fit
+├── NoKnee         a server takes no load at all
+└── WrongBase      a server that runs has another base
 """
 
 
@@ -31,3 +33,11 @@ class NotApplicable(BenchError):
 
 class DiskTooSmall(BenchError):
     """The adapters of a setting do not fit; the message has both sizes."""
+
+
+class NoKnee(BenchError):
+    """A server takes no load at all; the message has the lowest that was tried."""
+
+
+class WrongBase(BenchError):
+    """A server that runs has another base than was named; the message has both digests."""

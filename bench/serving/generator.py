@@ -21,14 +21,18 @@ class Target:
 
     Attributes:
         base: Served name of the base.
-        api_keys: Of the tenants, in order.
+        vocab_size: Of the base.
+        api_keys: Of the tenants, in order; None where no key is asked for.
         folders: Of adapters that a script publishes, by name.
+        prefix: Of adapters' names there.
     """
 
     address: str
     base: str
-    api_keys: tuple[str, ...]
+    vocab_size: int
+    api_keys: tuple[str | None, ...]
     folders: Mapping[str, Path]
+    prefix: str = ""
 
 
 def play(
@@ -84,13 +88,15 @@ class Player:
         call = arrival.call
         if arrival.publishes is not None:
             folder = self._target.folders[arrival.publishes]
-            await self._clients[call.tenant].publish(arrival.publishes, folder)
+            name = self._target.prefix + arrival.publishes
+            await self._client(call).publish(name, folder)
             await self._send(call, call.tokens, due_s=self._now())
         else:
             await self._send(call, call.tokens, due_s=arrival.at_s)
 
     async def _send(self, call: Call, tokens: Sequence[int], *, due_s: float) -> None:
-        outcome = Outcome(call.group, call.tenant, call.model, due_s, len(tokens), call.new_tokens)
+        model = None if call.model is None else self._target.prefix + call.model
+        outcome = Outcome(call.group, call.tenant, model, due_s, len(tokens), call.new_tokens)
         self.outcomes.append(outcome)
         answer = Answer()
         try:
@@ -107,8 +113,8 @@ class Player:
     async def _stream(
         self, call: Call, tokens: Iterable[int], outcome: Outcome, answer: Answer
     ) -> None:
-        chunks = self._clients[call.tenant].generate(
-            call.model or self._target.base,
+        chunks = self._client(call).generate(
+            outcome.model or self._target.base,
             answer=answer,
             tokens=tokens,
             sampling=Sampling(temperature=0),
@@ -133,6 +139,10 @@ class Player:
         outcome.load_ms, outcome.queue_ms = usage.load_ms, usage.queue_ms
         if usage.tier:
             outcome.tier = types_pb2.Tier.Name(usage.tier).removeprefix("TIER_").lower()
+
+    def _client(self, call: Call) -> AsyncClient:
+        """The tenant's; where keys are too few, tenants share one."""
+        return self._clients[call.tenant % len(self._clients)]
 
     def _now(self) -> float:
         return time.monotonic() - self._begins

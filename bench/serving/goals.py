@@ -1,4 +1,4 @@
-"""Goals P4 and P5, which the full workloads state; a small run judges nothing."""
+"""Goals P4 and P5, which the full workloads state; other runs judge nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +32,15 @@ class Limit:
         return f"{self.name} {found} (goal {goal:g})"
 
 
-def judge_serving(cells: Sequence[Cell], ratios: Sequence[Ratio], *, small: bool) -> list[Verdict]:
-    """Scale, and cold adapters and churn, each by two figures."""
-    if small:
+def judge_serving(
+    cells: Sequence[Cell], ratios: Sequence[Ratio], *, is_stated: bool
+) -> list[Verdict]:
+    """Scale, and cold adapters and churn, each by two figures.
+
+    Args:
+        is_stated: Whether the runs are those that the goals are stated for.
+    """
+    if not is_stated:
         return [Verdict(goal, None, "it is stated for an 8B shape") for goal in ("P4", "P5")]
     by_pair = {(ratio.above, ratio.below, ratio.figure): ratio.median for ratio in ratios}
     capacity = by_pair.get(("W2 S1 n=2000, capacity", "W2 S1 n=5, capacity", "rate"))

@@ -4,7 +4,7 @@ import hashlib
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerFast
 
 from weft.adapters.sites import BaseFacts
 from weft.bench.errors import DiskTooSmall
-from weft.bench.loras import write_files
-from weft.bench.random_model import STD, build_model, describe
+from weft.bench.random_model import build_model, describe
 from weft.bench.shapes import SHAPES, Shape
-from weft.client import Client
 from weft.server.child import Server, run_server
 
+from .adapters import AdapterFiles, publish_all, write_cold
 from .generator import Target
-from .plan import AdapterSpec, Setting
+from .options import HostOptions
+from .plan import Setting
 
 DISK_RESERVE = 4 * 1024**3
 
@@ -32,22 +32,6 @@ class Host:
 
     target: Target
     server: Server
-
-
-@dataclass(frozen=True, slots=True)
-class HostOptions:
-    """How servers are started.
-
-    Attributes:
-        more: Further flags of `weft serve`.
-        std: Of the weights of base and adapters.
-    """
-
-    device: str
-    seed: int
-    more: str = ""
-    dtype: str = "bfloat16"
-    std: float = STD
 
 
 @contextmanager
@@ -69,9 +53,10 @@ def open_host(setting: Setting, options: HostOptions, folder: Path) -> Iterator[
         *("--dtype", options.dtype, "--no-worker", *shlex.split(options.more)),
     ]
     with run_server(folder / f"llama-{shape.name}", folder / "data", *flags) as server:
-        cold = _write_cold(setting, facts, options, folder)
-        target = Target(server.address, facts.name, keys, cold)
-        _publish(setting.adapters, facts, target, options, folder)
+        files = AdapterFiles(facts, options, folder)
+        cold = write_cold(setting, files)
+        target = Target(server.address, facts.name, facts.vocab_size, keys, cold)
+        publish_all(setting.adapters, files, target)
         yield Host(target, server)
 
 
@@ -113,41 +98,3 @@ def _write_keys(keys: Sequence[str], folder: Path) -> Path:
     path = folder / "keys"
     path.write_text("".join(lines))
     return path
-
-
-def _write_adapter(
-    spec: AdapterSpec, place: int, facts: BaseFacts, options: HostOptions, folder: Path
-) -> Path:
-    device = torch.device(options.device)
-    generator = torch.Generator(device).manual_seed(options.seed * 1_000_003 + place)
-    files = folder / "adapters" / spec.name
-    write_files(facts, files, spec.rank, generator, targets=spec.targets, std=options.std)
-    return files
-
-
-def _write_cold(
-    setting: Setting, facts: BaseFacts, options: HostOptions, folder: Path
-) -> dict[str, Path]:
-    first = len(setting.adapters)
-    return {
-        spec.name: _write_adapter(spec, place, facts, options, folder)
-        for place, spec in enumerate(setting.cold, first)
-    }
-
-
-def _publish(
-    specs: Sequence[AdapterSpec],
-    facts: BaseFacts,
-    target: Target,
-    options: HostOptions,
-    folder: Path,
-) -> None:
-    """Publish every adapter as its tenant; its files go at once."""
-    with ExitStack() as stack:
-        clients = [
-            stack.enter_context(Client(target.address, api_key=key)) for key in target.api_keys
-        ]
-        for place, spec in enumerate(specs):
-            files = _write_adapter(spec, place, facts, options, folder)
-            clients[spec.tenant].publish(spec.name, files)
-            shutil.rmtree(files)

@@ -133,6 +133,8 @@ class Run:
         workload: As `W1`.
         name: Within the workload.
         at_capacity: More is offered than can be served: only the rate is a figure.
+        needs_arena: What it asks is of the setting's arena.
+        needs_tenants: What it asks is of the setting's tenants.
     """
 
     workload: str
@@ -143,6 +145,8 @@ class Run:
     chain: Chain | None = None
     churn: Churn | None = None
     at_capacity: bool = False
+    needs_arena: bool = False
+    needs_tenants: bool = False
 
     @property
     def case(self) -> str:

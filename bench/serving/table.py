@@ -22,7 +22,8 @@ def summarise_serving(record: Record) -> list[str]:
     """Rates, latencies in ms, and of the adapted calls who came from which tier."""
     found: dict[str, dict[str, float]] = {}
     for cell in record.cells:
-        found.setdefault(cell.case, {})[cell.figure] = cell.median
+        if cell.figure != "knee":
+            found.setdefault(cell.case, {})[cell.figure] = cell.median
     rows = [
         (case, *(_number(figures.get(name)) for name in COLUMNS.values()), _tiers(figures))
         for case, figures in found.items()
@@ -50,6 +51,8 @@ def _facts(record: Record) -> Iterator[str]:
             codes = {name: value for name, value in cell.parameters.items() if name.isupper()}
             if refused := {name: value for name, value in codes.items() if name != "OK"}:
                 yield f"* {cell.case}: {refused} of {cell.parameters['due']}"
+        elif cell.figure == "knee":
+            yield f"* {cell.case}: knee {cell.median:.2f} requests/s"
         elif cell.figure in ("jain", "reused"):
             name = "Jain fairness" if cell.figure == "jain" else "share of prompts reused"
             yield f"* {cell.case}: {name} {cell.median:.2f}"

@@ -113,7 +113,8 @@ def _w2() -> list[Run]:
     for num in (16, 32):
         adapters = make_adapters(num, (64,))
         stream = Stream(U, 0.5, adapters=adapters)
-        runs.append(Run("W2", f"cliff n={num}", Setting("8b", adapters, slots), 300.0, (stream,)))
+        setting = Setting("8b", adapters, slots)
+        runs.append(Run("W2", f"cliff n={num}", setting, 300.0, (stream,), needs_arena=True))
     return runs
 
 
@@ -185,8 +186,8 @@ def _w6_runs(
     setting: Setting, polite: Sequence[Stream], abuse: Stream, *, seconds: float
 ) -> list[Run]:
     return [
-        Run("W6", "without", setting, seconds, tuple(polite)),
-        Run("W6", "with", setting, seconds, (*polite, abuse)),
+        Run("W6", "without", setting, seconds, tuple(polite), needs_tenants=True),
+        Run("W6", "with", setting, seconds, (*polite, abuse), needs_tenants=True),
     ]
 
 

@@ -28,7 +28,20 @@ def test_small_variants_run_from_end_to_end(tmp_path: Path) -> None:
     assert path.with_suffix(".svg").is_file()
 
 
-def test_shape_is_of_small_variants() -> None:
-    result = CliRunner().invoke(bench, ["serving", "W1", "--shape", "tiny"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "tiny"], "--shape is of the small variants"),
+        (["--address", "localhost:1"], "needs --address and --model"),
+        (["--model", "x"], "needs --address and --model"),
+        (["--keys", __file__], "--keys is of it"),
+        (
+            ["--address", "localhost:1", "--model", "x", "--device", "cpu"],
+            "are of servers that are started here",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(bench, ["serving", "W1", *arguments])
     assert result.exit_code == 2
-    assert "--shape is of the small variants" in result.output
+    assert message in result.output
