@@ -11,6 +11,7 @@ from weft.kernels.segments import Segments, group_rows
 from weft.server.model.batch import ModelBatch
 
 from .plan import Plan
+from .transfer import to_device
 
 DECODE_TILE = 16
 PREFILL_TILE = 64
@@ -19,11 +20,16 @@ NO_SLOT = -1  # a base row, in the kernels' terms
 Longs = npt.NDArray[np.int64]
 
 
-def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> ModelBatch:
+def build_batch(
+    plan: Plan, drawn_B: Tensor | None = None, *, block_tokens: int, device: torch.device
+) -> ModelBatch:
     """Lay the plan's chunks one after another, in its order.
 
     The logits of the result are, chunk by chunk, those of the positions that are told, that of the
     draw, and those after each draft.
+
+    Args:
+        drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
     """
     chunks = plan.chunks
     start_B = np.array([chunk.start for chunk in chunks])
@@ -31,8 +37,9 @@ def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> Model
     num_B = stop_B - start_B
     indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
     sequence_T = np.repeat(np.arange(len(chunks)), num_B)
-    tokens_T = np.fromiter(
-        chain.from_iterable((*c.sequence.tokens[c.start : c.stop], *c.drafts) for c in chunks),
+    given_T = np.fromiter(
+        plan.follows
+        or chain.from_iterable((*c.sequence.tokens[c.start : c.stop], *c.drafts) for c in chunks),
         np.int64,
         count=indptr_B1[-1],
     )
@@ -41,16 +48,16 @@ def build_batch(plan: Plan, *, block_tokens: int, device: torch.device) -> Model
     cache_index_T = table_BM[sequence_T, positions_T // block_tokens].astype(np.int64)
     cache_index_T = cache_index_T * block_tokens + positions_T % block_tokens
     logit_rows = _logit_rows(plan, indptr_B1)
-    tokens, positions, cache_index, rows = _to_device(
-        (tokens_T, positions_T, cache_index_T, logit_rows), device
+    given, positions, cache_index, rows = _send(
+        (given_T, positions_T, cache_index_T, logit_rows), device
     )
     return ModelBatch(
-        tokens_T=tokens,
+        tokens_T=given if drawn_B is None else drawn_B.index_select(0, given),
         positions_T=positions,
         cache_index_T=cache_index,
         indptr_B1=indptr_B1.tolist(),
         kv_len_B=stop_B.tolist(),
-        block_table_BM=torch.from_numpy(table_BM).to(device),
+        block_table_BM=to_device(table_BM, device),
         logit_rows=rows,
         segments=_segments(plan, sequence_T, device),
     )
@@ -88,9 +95,7 @@ def _segments(plan: Plan, sequence_T: Longs, device: torch.device) -> Segments |
     return segments if device.type == "cpu" else segments.to(device)
 
 
-def _to_device(arrays: tuple[Longs, ...], device: torch.device) -> tuple[Tensor, ...]:
+def _send(arrays: tuple[Longs, ...], device: torch.device) -> tuple[Tensor, ...]:
     """Send int64 vectors in one copy."""
-    joined = torch.from_numpy(np.concatenate(arrays))
-    if device.type == "cuda":
-        joined = joined.pin_memory().to(device, non_blocking=True)
+    joined = to_device(np.concatenate(arrays), device)
     return torch.split(joined, [len(array) for array in arrays])

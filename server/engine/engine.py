@@ -7,9 +7,6 @@ import logging
 import time
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 from weft.kernels.tune import tuned_tiles
@@ -36,7 +33,6 @@ from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel
 
 from .arrivals import Arrivals
-from .batch import build_batch
 from .budgets import make_budgets
 from .constraint import Grammars
 from .delivery import Delivery
@@ -50,13 +46,12 @@ from .loads import Loads
 from .lookup import Speculation
 from .order import make_order
 from .pace import Pace
+from .pipeline import Pipeline
 from .places import Place
-from .plan import Plan
 from .price_probe import measure_prices
 from .probing import Probing
 from .residency import Residency
-from .row import rows_of
-from .sampler import Drawn, draw
+from .runner import Runner
 from .scheduler import Scheduler
 from .sequence import State
 from .step_time import StepTime
@@ -80,11 +75,14 @@ class Engine:
         *,
         send: Send,
         folder: Path | None = None,
+        runs_ahead: bool | None = None,
     ) -> None:
         """Lay the engine out.
 
         Args:
             folder: Of the checkpoint, whose tokenizer constraints need.
+            runs_ahead: Launch a step before the one before it is read; None = on a GPU, for on a
+                CPU nothing runs beside the host.
         """
         sites = kernel_sites(facts).values()
         tiles = tuned_tiles(sites, dtype=model.dtype, device=model.device)
@@ -108,7 +106,8 @@ class Engine:
             max_rank=budgets.max_rank,
             tiles=tiles,
         )
-        self._graphs = self._capture() if config.graphs and model.device.type == "cuda" else None
+        on_gpu = model.device.type == "cuda"
+        graphs = self._capture() if config.graphs and on_gpu else None
         self.blocks = BlockAllocator(budgets.num_blocks)
         self.residency = Residency(
             budgets.arena_elements,
@@ -135,11 +134,24 @@ class Engine:
         self._streams = Streams(self.scheduler, send=send)
         self._delivery = Delivery(self.scheduler, self._streams, self._speculation)
         self._figures = Figures(element_bytes=model.dtype.itemsize)
+        self._runner = Runner(model, self.cache, self.arena, graphs=graphs, delivery=self._delivery)
+        self._pipeline = Pipeline(
+            self._runner,
+            self.scheduler,
+            self._streams,
+            delivery=self._delivery,
+            speculation=self._speculation,
+            step_time=self._step_time,
+            figures=self._figures,
+            # drafts are made of tokens that the host knows
+            runs_ahead=(on_gpu if runs_ahead is None else runs_ahead) and not config.speculate,
+        )
         self._loads = Loads(
             facts,
             self.arena,
             self.residency,
             ask=self._ask,
+            settle=self._pipeline.land,
             park=self.scheduler.park,
             loaded=self._figures.count_load,
         )
@@ -168,37 +180,8 @@ class Engine:
         self._arrivals.step()
         self._drop_late(started)
         self._loads.order(started)
-        plan = self._speculation.extend(self.scheduler.plan(started))
-        if not plan.chunks:
-            return self._probing.step() or self._rest()
-        kind = plan.kind
-        try:
-            drawn = self._run(plan)
-        except torch.AcceleratorError:
-            raise  # the device is lost to this process
-        except Exception:
-            logger.exception("a step of %d sequences failed", len(plan.chunks))
-            for chunk in plan.chunks:
-                self._streams.fail(chunk.sequence, "STEP_FAILED", "the engine's step failed")
-        else:
-            self._delivery.deliver(plan, drawn)
-            self._step_time.observe(plan.num_tokens, plan.kv_tokens, time.monotonic() - started)
-        self._figures.count_step(plan, kind=kind, seconds=time.monotonic() - started)
-        self._probing.step()
-        return True
-
-    def _run(self, plan: Plan) -> Drawn:
-        """Run the model on the plan and draw for every sequence that is due."""
-        if self._graphs is not None and self._graphs.takes(plan):
-            logits_BV = self._graphs.run(plan)
-        else:
-            logits_BV = self._delivery.tell_prompts(plan, self._forward(plan))
-        rows = [row for chunk in plan.chunks if chunk.draws for row in rows_of(chunk)]
-        return draw(logits_BV, rows).read()
-
-    def _forward(self, plan: Plan) -> Tensor:
-        batch = build_batch(plan, block_tokens=self.budgets.block_tokens, device=self._model.device)
-        return self._model.forward(batch, self.cache, self.arena)
+        has_run = self._pipeline.step(started)
+        return self._probing.step() or has_run or self._rest()
 
     def _capture(self) -> DecodeGraphs | None:
         limits = self.budgets.limits

@@ -58,12 +58,16 @@ class DecodeGraphs:
         fits = len(plan.chunks) <= self._sizes[-1]
         return fits and all(c.draws and c.num_rows == 1 for c in plan.chunks)
 
-    def run(self, plan: Plan) -> Tensor:
-        """The logits of every chunk, `[B, V]`, float32; valid until the next run."""
+    def run(self, plan: Plan, drawn_B: Tensor | None = None) -> Tensor:
+        """The logits of every chunk, `[B, V]`, float32; valid until the next run.
+
+        Args:
+            drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
+        """
         chunks = plan.chunks
         rows = next(size for size in self._sizes if size >= len(chunks))
         adapted = any(chunk.sequence.slot is not None for chunk in chunks)
-        self._batch.send(chunks, rows)
+        self._batch.send(plan, rows, drawn_B)
         return self._graphs[Key(rows, adapted)]()[: len(chunks)]
 
 
@@ -99,7 +103,7 @@ def capture_decodes(
     graphs: dict[Key, Replay] = {}
     logger.info("capturing %d decode graphs, up to %d rows", len(keys), max_rows)
     for key in keys:
-        batch.send(_probe_plan(1, cache, adapted=key.adapted).chunks, key.rows)
+        batch.send(_probe_plan(1, cache, adapted=key.adapted), key.rows)
         graphs[key] = capture(_step(model, cache, arena, batch, key))
     decodes = DecodeGraphs(batch, graphs)
     error = max(_errors(decodes, model, cache, arena, sizes))

@@ -5,10 +5,12 @@ The table of every sequence that decodes stays on the device; a step sends what 
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .sequence import Sequence
+
+UNSETTLED = 2  # entries: the block that fills in the step in flight, and the one after it
 
 
 class Write(NamedTuple):
@@ -21,18 +23,24 @@ class Write(NamedTuple):
 
 @dataclass(slots=True)
 class Lane:
-    """`table` is the sequence's own list, of which the device has `num_known` entries."""
+    """`table` is the sequence's own list, of which the device has `num_known` entries.
+
+    Attributes:
+        tail: The last of these, as the device has them.
+    """
 
     number: int
     table: list[int]
     num_known: int = 0
+    tail: list[int] = field(default_factory=list)
 
 
 class Lanes:
     """Gives every sequence of a step a lane; who has not decoded for longest loses his.
 
-    The last known entry of a table may still change, for a block that becomes full can turn out to
-    be computed already; those before it are final as long as the sequence keeps its list.
+    The last known entries of a table may still change, for a block that becomes full can turn out
+    to be computed already: as many as a step that runs ahead can have sent before that is known.
+    Those before them are final as long as the sequence keeps its list.
     """
 
     def __init__(self, num_lanes: int) -> None:
@@ -54,14 +62,20 @@ class Lanes:
             number = self._free.pop() if self._free else self._lanes.popitem(last=False)[1].number
             lane = self._lanes[sequence] = Lane(number, sequence.blocks)
         elif lane.table is not sequence.blocks:
-            lane.table, lane.num_known = sequence.blocks, 0
+            lane.table, lane.num_known, lane.tail = sequence.blocks, 0, []
         self._lanes.move_to_end(sequence)
         return lane
 
 
 def _catch_up(lane: Lane) -> Write | None:
-    known, lane.num_known = lane.num_known, len(lane.table)
-    if known == lane.num_known:
+    """What the device lacks, from the first entry on that differs."""
+    first = lane.num_known - len(lane.tail)
+    found = lane.table[first:]
+    if found == lane.tail:
         return None
-    first = max(known - 1, 0)
-    return Write(lane.number, first, lane.table[first:])
+    same = next(
+        (n for n, pair in enumerate(zip(found, lane.tail, strict=False)) if pair[0] != pair[1]),
+        len(lane.tail),
+    )
+    lane.num_known, lane.tail = len(lane.table), lane.table[-UNSETTLED:]
+    return Write(lane.number, first + same, found[same:])

@@ -6,14 +6,14 @@ from weft.adapters.sites import BaseFacts
 from weft.kernels import Arena
 
 from .loader import Broken, Copied, Done, GivenUp, Loader, Missing, Opened
-from .places import Clear, Command, Fetch, Park
+from .places import Clear, Command, Copy, Fetch, Park
 from .residency import Residency
 
 
 class Loads:
     """The loads of one arena, between its residency and its loader.
 
-    Between the steps only: rows are written while no step reads them.
+    Between the steps only: rows and runs are written while no step reads them.
     """
 
     def __init__(
@@ -23,6 +23,7 @@ class Loads:
         residency: Residency,
         *,
         ask: Callable[[bytes, str], None],
+        settle: Callable[[], None],
         park: Callable[[str, float], None],
         loaded: Callable[[str, float], None],
     ) -> None:
@@ -30,12 +31,14 @@ class Loads:
 
         Args:
             ask: Asks a front for the image of a digest.
+            settle: Waits for the step that is in flight, before what it reads is changed.
             park: Has the running sequences of a digest wait.
             loaded: Told the tier and the seconds of every load.
         """
         self._arena = arena
         self._residency = residency
         self._ask = ask
+        self._settle = settle
         self._park = park
         self._loaded = loaded
         self._loader = Loader(facts, arena, host_elements=residency.host.num_elements)
@@ -73,6 +76,8 @@ class Loads:
 
     def _obey(self, commands: list[Command], now: float) -> None:
         for command in commands:
+            if isinstance(command, Park | Clear | Copy):
+                self._settle()
             match command:
                 case Fetch(peer, digest):
                     self._ask(peer, digest)

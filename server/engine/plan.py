@@ -29,7 +29,18 @@ class Chunk(NamedTuple):
 
     @property
     def draws(self) -> bool:
-        return self.stop == len(self.sequence.tokens)
+        """Whether its last token is the sequence's, which may be drawn and not yet read."""
+        return self.stop >= len(self.sequence.tokens)
+
+    @property
+    def position(self) -> int:
+        """Of the token that it draws, counted from the first one generated."""
+        return self.stop - len(self.sequence.request.tokens)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the token that it draws is the last one, whichever it is."""
+        return self.position + 1 >= self.sequence.request.max_tokens
 
     @property
     def told(self) -> range:
@@ -42,7 +53,15 @@ class Chunk(NamedTuple):
 
 
 class Plan(NamedTuple):
+    """The chunks of a step.
+
+    Attributes:
+        follows: Where the tokens are those that the step before draws, and nobody has read them:
+            the row of its draws for every chunk. Empty where the host knows the tokens.
+    """
+
     chunks: tuple[Chunk, ...]
+    follows: tuple[int, ...] = ()
 
     @property
     def num_tokens(self) -> int:

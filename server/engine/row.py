@@ -33,17 +33,18 @@ class Row(NamedTuple):
 
 def rows_of(chunk: Chunk) -> list[Row]:
     """The rows of a chunk that draws: of its next token, and of the one after each draft."""
-    row = row_of(chunk.sequence)
+    row = row_of(chunk.sequence, chunk.position)
     more = range(1, 1 + len(chunk.drafts))
     return [row, *(row._replace(position=row.position + i) for i in more)]
 
 
-def row_of(sequence: Sequence) -> Row:
-    """The row of a sequence whose next token is drawn; ends are barred before `min_tokens`."""
+def row_of(sequence: Sequence, position: int) -> Row:
+    """The row of a sequence whose token at `position` is drawn; ends are barred before
+    `min_tokens`."""
     request = sequence.request
     counts = sequence.count_tokens() if request.sampling.has_penalty else None
-    early = sequence.num_generated < request.min_tokens
+    early = position < request.min_tokens
     barred = request.stop_tokens if early else frozenset()
     constraint = sequence.constraint
     allowed = None if constraint is None else constraint.allowed(request.stop_tokens)
-    return Row(request.sampling, sequence.num_generated, request.logprobs, counts, barred, allowed)
+    return Row(request.sampling, position, request.logprobs, counts, barred, allowed)

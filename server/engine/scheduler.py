@@ -19,7 +19,7 @@ from .kv_cache import BlockAllocator, root_key
 from .limits import Limits, Queued
 from .order import Order
 from .pace import Pace
-from .plan import Draft, Ended, Plan
+from .plan import Chunk, Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
 from .tables import BlockTables
@@ -144,6 +144,32 @@ class Scheduler:
                 self._go_on(sequence, draft, now)
         self._fill(draft, prefills, now)
         return draft.plan()
+
+    def follow(self, plan: Plan, now: float) -> Plan | None:
+        """The step after one whose draws nobody has read: one more token of whoever does not end.
+
+        Holds blocks for it. None where the draws, or somebody who may start, could make it another.
+        """
+        live = [n for n, c in enumerate(plan.chunks) if c.sequence.state is State.RUNNING]
+        going = [n for n in live if not plan.chunks[n].ends]
+        chunks = [plan.chunks[n] for n in going]
+        if (
+            not chunks
+            or len(live) < len(self.running)
+            or len(chunks) > self._pace.budget(self.running)
+            or any(not c.draws or c.drafts for c in plan.chunks)
+            or any(chunk.sequence.looks_back for chunk in chunks)
+            or self._may_start(now, room=self._limits.max_sequences - len(chunks))
+            or not all(self._tables.grow_to(c.sequence, c.stop + 1) for c in chunks)
+        ):
+            return None
+        return Plan(tuple(Chunk(c.sequence, c.stop, c.stop + 1) for c in chunks), tuple(going))
+
+    def _may_start(self, now: float, *, room: int) -> bool:
+        """Whether somebody waits whose adapter is open, and there is room."""
+        if not room or not self.waiting:
+            return False
+        return bool(self._waiting.open_groups(now, self._residency.open_digests))
 
     def _resume(self, now: float) -> None:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""

@@ -89,6 +89,11 @@ class Sequence:
         return request.prompt_logprobs is not None and self.num_told < len(request.tokens) - 1
 
     @property
+    def looks_back(self) -> bool:
+        """Whether the host must know its tokens before the next one is drawn."""
+        return self.constraint is not None or self.request.sampling.has_penalty
+
+    @property
     def num_generated(self) -> int:
         return len(self.tokens) - len(self.request.tokens)
 

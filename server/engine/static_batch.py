@@ -1,6 +1,6 @@
 """The rows of a decode step at fixed addresses, for graphs that are captured once and replayed.
 
-The host fills one pinned buffer and sends it in one copy. Whatever else the step needs is made of
+The host fills a pinned buffer and sends it in one copy. Whatever else the step needs is made of
 it on the device, inside the graph. Rows up to the graph's size are padded: they decode position 0
 of a sequence of their own, in a block that is nobody's.
 """
@@ -16,7 +16,8 @@ from weft.server.model.batch import ModelBatch
 
 from .batch import DECODE_TILE, NO_SLOT
 from .lanes import Lanes, Write
-from .plan import Chunk
+from .plan import Chunk, Plan
+from .transfer import to_device
 
 # the columns of the buffer, one value a row; two entries of the block table may change with a row
 TOKEN, POSITION, CACHE_INDEX, KV_LEN, LANE, AT, BLOCK = 0, 1, 2, 3, 4, slice(5, 7), slice(7, 9)
@@ -27,7 +28,8 @@ ALIGNMENT = 4  # elements: Triton compiles anew for a pointer that is not at 16 
 class StaticBatch:
     """One decode step of up to `max_rows` sequences, and the block tables, on the device.
 
-    Everything is sent by the time the step's tokens have been read, so one buffer is enough.
+    The host has two buffers, in turn: while it fills one, the other may still be on its way, for
+    its step may not have begun. The step before that has ended, for its draws have been read.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class StaticBatch:
             spare_block: A block of the cache that no sequence has, for the padding.
         """
         size = _columns_elements(max_rows) + buffer_elements(max_rows)
-        self._host = torch.zeros(size, dtype=torch.int32, pin_memory=device.type == "cuda")
+        pin = device.type == "cuda"
+        self._host = torch.zeros(size, dtype=torch.int32, pin_memory=pin)
+        self._other_host = torch.zeros(size, dtype=torch.int32, pin_memory=pin)
         self._device = torch.zeros(size, dtype=torch.int32, device=device)
         shape = (max_rows + 1, max_blocks)
         self._table = torch.full(shape, spare_block, dtype=torch.int32, device=device)
@@ -58,8 +62,14 @@ class StaticBatch:
         self._segments = group_rows(np.empty(0, np.int32), m_tile=DECODE_TILE, capacity=0)
         self._kv_len: list[int] = []
 
-    def send(self, chunks: Rows[Chunk], rows: int) -> None:
-        """Send a step of single tokens, padded to `rows`."""
+    def send(self, plan: Plan, rows: int, drawn_B: Tensor | None = None) -> None:
+        """Send a step of single tokens, padded to `rows`.
+
+        Args:
+            drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
+        """
+        chunks = plan.chunks
+        self._host, self._other_host = self._other_host, self._host
         lanes, writes = self._lanes.place(chunk.sequence for chunk in chunks)
         at, blocks = self._flat(writes)
         if len(at) > 2 * rows:
@@ -70,7 +80,7 @@ class StaticBatch:
         starts = [chunk.start for chunk in chunks]
         held = [chunk.sequence.blocks[chunk.start // size] for chunk in chunks]
         self._kv_len = [start + 1 for start in starts] + [1] * (rows - len(chunks))
-        columns[TOKEN, : len(chunks)] = [chunk.sequence.tokens[chunk.start] for chunk in chunks]
+        columns[TOKEN, : len(chunks)] = plan.follows or [c.sequence.tokens[c.start] for c in chunks]
         columns[POSITION, : len(chunks)] = starts
         columns[CACHE_INDEX, : len(chunks)] = np.array(held) * size + np.array(starts) % size
         columns[KV_LEN] = self._kv_len
@@ -80,6 +90,9 @@ class StaticBatch:
         self._group(chunks, rows)
         end = _columns_elements(rows) + buffer_elements(rows)
         self._device[:end].copy_(self._host[:end], non_blocking=True)
+        if drawn_B is not None:
+            tokens_B = _cut(self._device, rows)[0][TOKEN, : len(chunks)]
+            tokens_B.copy_(drawn_B.index_select(0, tokens_B))
 
     def views(self, rows: int, *, adapted: bool) -> ModelBatch:
         """The step that was sent, as tensors of the device; a graph captures how they are made.
@@ -130,10 +143,8 @@ class StaticBatch:
     def _write_now(self, at: list[int], blocks: list[int]) -> None:
         """Write more than fits into the buffer, as for sequences that have just been prefilled."""
         device = self._table.device
-        where = torch.tensor(at, device=device)
-        self._table.view(-1).index_copy_(
-            0, where, torch.tensor(blocks, dtype=torch.int32, device=device)
-        )
+        where, held = to_device(np.array(at), device), to_device(np.array(blocks, np.int32), device)
+        self._table.view(-1).index_copy_(0, where, held)
 
 
 def _columns_elements(rows: int) -> int:

@@ -64,6 +64,11 @@ def order_of(policy: str = "fcfs", *, ageing_s: float = 10.0) -> Order:
     )
 
 
+def next_token(tokens: list[int]) -> int:
+    """What a bench draws after these."""
+    return (7 * sum(tokens) + len(tokens)) % VOCABULARY
+
+
 class Bench:
     """A scheduler with its allocator and residency; loads succeed at once when `load` is called.
 
@@ -155,11 +160,7 @@ class Bench:
 
     def run(self, plan: Plan) -> list[Ended]:
         """Pretend to have run the plan."""
-        drawn = [
-            [(7 * sum(chunk.sequence.tokens) + len(chunk.sequence.tokens)) % VOCABULARY]
-            for chunk in plan.chunks
-            if chunk.draws
-        ]
+        drawn = [[next_token(chunk.sequence.tokens)] for chunk in plan.chunks if chunk.draws]
         ended = self.scheduler.advance(plan, drawn, now=self.now)
         for sequence, _ in ended:
             self.tokens[sequence.request.stream] = sequence.tokens

@@ -74,6 +74,13 @@ def test_row_that_is_not_finite_fails_its_own_sequence(told: Told) -> None:
     assert tokens == Tokens([1, 3], [5, 8])
 
 
+def test_row_of_a_sequence_that_has_ended_since_is_passed_over(told: Told) -> None:
+    plan = told.bench.plan()
+    told.streams.drop(b"front", 2)
+    told.delivery.deliver(plan, drawn(5, 6, 8, broken=1))
+    assert told.told == [Tokens([1, 3], [5, 8])]
+
+
 def test_drafts_count_up_to_the_first_miss_and_not_beyond_an_end(told: Told) -> None:
     plan = told.bench.plan()
     drafts = [(5, 6), (4, 4), (7, 9)]

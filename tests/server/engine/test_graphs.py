@@ -60,7 +60,7 @@ def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) 
     graphs.takes = note  # type: ignore[method-assign]
 
     def run(graphs: DecodeGraphs | None) -> list[list[int]]:
-        engine._graphs = graphs
+        engine._runner.graphs = graphs
         streams = [
             front.submit([5 + i] * (4 * i + 1), model=model, max_tokens=20)
             for i, model in enumerate((None, "r8 on all", "r64 on o", None, "r16 on mlp"))

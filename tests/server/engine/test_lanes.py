@@ -29,6 +29,17 @@ def test_a_new_block_brings_the_one_before_along() -> None:
     assert lanes.place([one])[1] == [Write(0, 1, [9, 2])]
 
 
+def test_either_of_the_last_two_may_change_after_it_was_sent() -> None:
+    """A step that runs ahead has sent the next block before the one that filled is published."""
+    lanes, one = Lanes(1), sequence(5, 6)
+    lanes.place([one])
+    one.blocks.append(2)
+    assert lanes.place([one])[1] == [Write(0, 2, [2])]
+    one.blocks[1] = 9
+    assert lanes.place([one])[1] == [Write(0, 1, [9, 2])]
+    assert lanes.place([one])[1] == []
+
+
 def test_a_new_list_is_sent_whole() -> None:
     lanes, one = Lanes(1), sequence(5, 6)
     lanes.place([one])
@@ -44,7 +55,7 @@ def test_table_equals_the_sequences_own_whatever_happens(seed: int) -> None:
     living = [sequence(draw.randrange(99)) for _ in range(7)]
     for _ in range(300):
         which = draw.randrange(7)
-        match draw.randrange(6):
+        match draw.randrange(7):
             case 0:
                 living[which] = sequence(*draw.choices(range(99), k=draw.randint(1, 9)))
             case 1:
@@ -52,6 +63,8 @@ def test_table_equals_the_sequences_own_whatever_happens(seed: int) -> None:
             case 2 if len(living[which].blocks) < 40:
                 living[which].blocks[-1] = draw.randrange(99)
                 living[which].blocks.append(draw.randrange(99))
+            case 3:
+                living[which].blocks[-draw.randint(1, min(2, len(living[which].blocks)))] = 7
         step = draw.sample(living, draw.randint(1, 4))
         numbers, writes = lanes.place(step)
         for write in writes:

@@ -45,11 +45,13 @@ class Loading:
         )
         self.asked: list[tuple[bytes, str]] = []
         self.parked: list[str] = []
+        self.settled: list[int] = []  # adapters parked so far, whenever a step is awaited
         self.loaded: list[str] = []
         self.loads = Loads(
             world.facts,
             self.arena,
             self.residency,
+            settle=lambda: self.settled.append(len(self.parked)),
             park=lambda digest, now: self.parked.append(digest),
             ask=lambda peer, digest: self.asked.append((peer, digest)),
             loaded=lambda origin, seconds: self.loaded.append(origin),
@@ -89,6 +91,7 @@ def test_front_is_asked_and_its_answer_loaded(world: World, make: Make) -> None:
     loading.residency.want(digest, FRONT, now=0.0)
     assert loading.run() == []
     assert loading.asked == [(FRONT, digest)]
+    assert not loading.settled, "nothing that a step reads has changed"
     loading.residency.ready(digest, str(world.images[digest]))
     assert loading.run() == []
     slot = loading.residency.acquire(digest, now=0.0)
@@ -97,6 +100,7 @@ def test_front_is_asked_and_its_answer_loaded(world: World, make: Make) -> None:
     assert loading.arena.table.rank[slot].tolist() == image.rank.tolist()
     assert torch.equal(loading.arena.data[: image.num_elements], image.data)
     assert loading.loaded == ["disk"]
+    assert loading.settled
 
 
 def test_row_of_an_evicted_adapter_is_cleared(world: World, make: Make) -> None:

@@ -20,8 +20,9 @@ from weft.server.engine.plan import Chunk, Plan
 from weft.server.engine.sequence import Sequence, State
 from weft.server.errors import DeadlineExceeded, QueueFull
 
-from .plans import BLOCK_TOKENS, IMAGE_SIZE, LIMITS, VOCABULARY, Bench
+from .plans import BLOCK_TOKENS, IMAGE_SIZE, LIMITS, VOCABULARY, Bench, next_token
 
+STOPS = frozenset(range(0, VOCABULARY, 7))
 Content = tuple[str, str | None, tuple[int, ...]]  # tenant, digest, tokens up to this one
 
 
@@ -44,7 +45,10 @@ class Memory:
         return sequence.blocks[position // BLOCK_TOKENS], position % BLOCK_TOKENS
 
     def _content(self, sequence: Sequence, position: int) -> Content:
-        return sequence.tenant, sequence.digest, tuple(sequence.tokens[: position + 1])
+        tokens = sequence.tokens[: position + 1]
+        if position == len(sequence.tokens):  # it is drawn by the step in flight
+            tokens.append(next_token(tokens))
+        return sequence.tenant, sequence.digest, tuple(tokens)
 
 
 class Events(RuleBasedStateMachine):
@@ -61,6 +65,7 @@ class Events(RuleBasedStateMachine):
         self.loads: deque[Open | Copy] = deque()
         self.open: set[int] = set()
         self.slots: dict[int, str] = {}
+        self.flight: Plan | None = None
 
     # Events
 
@@ -72,6 +77,7 @@ class Events(RuleBasedStateMachine):
         start=st.integers(0, 1),
         max_tokens=st.integers(1, 20),
         left_s=st.sampled_from([None, None, 3.0, 30.0]),
+        stops=st.booleans(),
     )
     def submit(
         self,
@@ -82,12 +88,14 @@ class Events(RuleBasedStateMachine):
         start: int,
         max_tokens: int,
         left_s: float | None,
+        stops: bool,
     ) -> None:
         try:
             stream = self.bench.submit(
                 list(range(start, start + length)),
                 digest=digest,
                 max_tokens=max_tokens,
+                stop_tokens=STOPS if stops else frozenset(),
                 salt=tenant,
                 priority=priority,
                 deadline=None if left_s is None else self.bench.now + left_s,
@@ -127,19 +135,32 @@ class Events(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.bench.now += seconds
 
-    @rule()
-    def step(self) -> None:
+    @rule(ahead=st.sampled_from([True, True, False]))
+    def step(self, ahead: bool) -> None:
+        """Launch a step, behind the one in flight if it can follow, and land that one."""
         bench = self.bench
         for sequence in list(bench.scheduler.expired(bench.now)):
             self.end(sequence)
         self.order_loads()
-        plan = bench.plan()
+        bench.now += bench.step_s
+        plan = None if self.flight is None else bench.scheduler.follow(self.flight, bench.now)
+        if plan is None:
+            self.land()
+            plan = bench.scheduler.plan(bench.now)
         self.check_plan(plan)
         for chunk in plan.chunks:
             self.memory.run(chunk)
-        for ended in bench.run(plan):
-            self.check_tokens(ended.sequence)
-            self.open.remove(ended.sequence.request.stream)
+        self.land()
+        self.flight = plan
+        if not ahead:
+            self.land()
+
+    def land(self) -> None:
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            for ended in self.bench.run(flight):
+                self.check_tokens(ended.sequence)
+                self.open.remove(ended.sequence.request.stream)
 
     # What the engine does on its own
 
@@ -162,6 +183,8 @@ class Events(RuleBasedStateMachine):
         residency.place(self.bench.now)
         while commands := residency.take_commands():
             for command in commands:
+                if isinstance(command, Park | Clear | Copy):
+                    self.land()
                 self.carry_out(command)
             residency.place(self.bench.now)
 
@@ -188,10 +211,15 @@ class Events(RuleBasedStateMachine):
     def check_plan(self, plan: Plan) -> None:
         assert plan.num_tokens <= LIMITS.max_batch_tokens
         assert len(plan.chunks) <= LIMITS.max_sequences
+        in_flight = {}  # tokens that the step in flight has computed when this one runs
+        if plan.follows:
+            assert self.flight is not None
+            in_flight = {chunk.sequence: chunk.stop for chunk in self.flight.chunks}
         written = []
         for sequence, start, stop, _ in plan.chunks:
             assert sequence.state is State.RUNNING
-            assert sequence.num_computed == start < stop <= len(sequence.tokens)
+            assert start == in_flight.get(sequence, sequence.num_computed)
+            assert start < stop <= len(sequence.tokens) + (sequence in in_flight)
             assert (sequence.slot is None) == (sequence.digest is None)
             if sequence.slot is not None:
                 assert self.slots[sequence.slot] == sequence.digest
@@ -202,7 +230,7 @@ class Events(RuleBasedStateMachine):
     def check_tokens(self, sequence: Sequence) -> None:
         tokens = list(sequence.request.tokens)
         while len(tokens) < len(sequence.tokens):
-            tokens.append((7 * sum(tokens) + len(tokens)) % VOCABULARY)
+            tokens.append(next_token(tokens))
         assert sequence.tokens == tokens
 
     @invariant()
@@ -224,8 +252,9 @@ class Events(RuleBasedStateMachine):
                 self.bench.residency.ready(digest, f"/cache/{digest}")
             while self.loads:
                 self.end_load(True)
-            self.step()
+            self.step(True)
             self.books_agree()
+        self.land()
         assert not self.open, "somebody waits for ever"
         assert self.bench.blocks.num_available == self.bench.blocks.num_blocks
 

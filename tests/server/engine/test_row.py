@@ -21,19 +21,19 @@ def sequence(sampling: Sampling, *, min_tokens: int = 0) -> Sequence:
 
 def test_counts_follow_the_sequence_where_a_penalty_needs_them() -> None:
     penalised = sequence(Sampling(frequency_penalty=1.0))
-    assert row_of(penalised).counts == {3: 0, 4: 0}
+    assert row_of(penalised, 0).counts == {3: 0, 4: 0}
     penalised.append(4, 0.0)
     penalised.append(7, 0.0)
-    assert row_of(penalised).counts == {3: 0, 4: 1, 7: 1}
+    assert row_of(penalised, 0).counts == {3: 0, 4: 1, 7: 1}
     penalised.append(7, 0.0)
-    assert row_of(penalised).counts == {3: 0, 4: 1, 7: 2}
-    assert row_of(sequence(Sampling(temperature=1.0))).counts is None
+    assert row_of(penalised, 0).counts == {3: 0, 4: 1, 7: 2}
+    assert row_of(sequence(Sampling(temperature=1.0)), 0).counts is None
 
 
 def test_ends_are_barred_until_there_are_enough_tokens() -> None:
     early = sequence(Sampling(), min_tokens=2)
     barred = []
     for token in (5, 6, 7):
-        barred.append(row_of(early).barred)
+        barred.append(row_of(early, early.num_generated).barred)
         early.append(token, 0.0)
     assert barred == [{8}, {8}, frozenset()]

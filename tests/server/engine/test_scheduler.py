@@ -564,3 +564,53 @@ def test_everything_finishes_with_its_own_tokens_under_any_budget(
     tight.finish(max_steps=5000)
     assert tight.tokens == roomy.tokens
     assert tight.blocks.num_available == num_blocks
+
+
+def test_step_that_follows_has_one_more_token_of_whoever_does_not_end_for_certain() -> None:
+    bench = Bench()
+    for start, max_tokens in ((0, 9), (10, 2), (20, 9)):
+        bench.submit([start, start + 1, start + 2], max_tokens=max_tokens)
+    bench.step()
+    plan = bench.plan()
+    followed = bench.scheduler.follow(plan, bench.now)
+    assert followed is not None
+    assert followed.follows == (0, 2)
+    assert [(c.start, c.stop, c.position, c.draws) for c in followed.chunks] == [
+        (4, 5, 2, True)
+    ] * 2
+    assert [len(chunk.sequence.blocks) for chunk in followed.chunks] == [2, 2]
+    bench.run(plan)
+    bench.scheduler.check_integrity()
+    bench.run(followed)
+    assert [s.num_generated for s in bench.scheduler.running] == [3, 3]
+
+
+def test_nothing_follows_while_somebody_runs_who_is_not_in_the_step() -> None:
+    bench = Bench(replace(LIMITS, max_batch_tokens=2))
+    bench.submit([1], max_tokens=9)
+    bench.submit([2], max_tokens=9)
+    plan = bench.plan()
+    bench.run(plan)
+    bench.submit([3] * 9)
+    bench.scheduler._limits = replace(LIMITS, max_batch_tokens=3)
+    bench.pace._limits = bench.scheduler._limits
+    mixed = bench.plan()
+    assert [chunk.stop - chunk.start for chunk in mixed.chunks] == [1, 1, 1]
+    assert bench.scheduler.follow(mixed, bench.now) is None, "a prompt is under way"
+    bench.run(mixed)
+    bench.pace._limits = replace(LIMITS, max_batch_tokens=2)
+    decodes = bench.plan()
+    assert len(decodes.chunks) == 2
+    assert bench.scheduler.follow(decodes, bench.now) is None, "its turn has not come"
+
+
+def test_nothing_follows_without_blocks() -> None:
+    bench = Bench(num_blocks=2)
+    bench.submit([1, 2, 3], max_tokens=9)
+    bench.submit([4, 5, 6], max_tokens=9)
+    plan = bench.plan()
+    assert [len(chunk.sequence.blocks) for chunk in plan.chunks] == [1, 1]
+    first = bench.scheduler.follow(plan, bench.now)
+    assert first is not None, "each has a place left in its block"
+    bench.run(plan)
+    assert bench.scheduler.follow(first, bench.now) is None

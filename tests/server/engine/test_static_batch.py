@@ -32,7 +32,7 @@ def test_rows_equal_those_of_a_step_laid_out_anew(num: int, rows: int) -> None:
     for _ in range(5):  # later steps find lanes, and what the buffer held, taken by others
         chunks = [decode(draw) for _ in range(num)]
         expected = build_batch(Plan(tuple(chunks)), block_tokens=BLOCK_TOKENS, device=device)
-        batch.send(chunks, rows)
+        batch.send(Plan(tuple(chunks)), rows)
         found = batch.views(rows, adapted=True)
         for name in ("tokens_T", "positions_T", "cache_index_T"):
             assert torch.equal(getattr(found, name)[:num], getattr(expected, name)), name

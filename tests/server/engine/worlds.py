@@ -118,9 +118,18 @@ class Answer:
 class Front:
     """Submits to an engine and keeps what it is told; brings the images that it is asked for."""
 
-    def __init__(self, world: World, config: EngineConfig) -> None:
+    def __init__(
+        self, world: World, config: EngineConfig, *, runs_ahead: bool | None = None
+    ) -> None:
         self.world = world
-        self.engine = Engine(world.model, world.facts, config, send=self.hear, folder=world.folder)
+        self.engine = Engine(
+            world.model,
+            world.facts,
+            config,
+            send=self.hear,
+            folder=world.folder,
+            runs_ahead=runs_ahead,
+        )
         self.answers: dict[int, Answer] = {}
         self.needs: list[str] = []
         self.probed: list[Probed] = []

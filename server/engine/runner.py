@@ -1,0 +1,66 @@
+"""Runs plans on the device: laid out anew or by a captured graph, then drawn from."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from weft.kernels import Arena
+from weft.server.model.kv_cache import KVCache
+from weft.server.model.loader import LoadedModel
+
+from .batch import build_batch
+from .delivery import Delivery
+from .graphs import DecodeGraphs
+from .plan import Plan
+from .row import rows_of
+from .sampler import Draws, draw
+
+
+class Flight(NamedTuple):
+    """A step that was launched at `since` and whose draws the host has not read."""
+
+    plan: Plan
+    draws: Draws
+    since: float
+
+
+class Runner:
+    """Launches steps; on a GPU without waiting for them.
+
+    Attributes:
+        graphs: For steps of decodes; None = every step is laid out anew.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        cache: KVCache,
+        arena: Arena,
+        *,
+        graphs: DecodeGraphs | None,
+        delivery: Delivery,
+    ) -> None:
+        self.graphs = graphs
+        self._model = model
+        self._cache = cache
+        self._arena = arena
+        self._delivery = delivery
+
+    def launch(self, plan: Plan, *, after: Flight | None, now: float) -> Flight:
+        """Run the model on the plan and draw for every sequence that is due.
+
+        Args:
+            after: The step in flight, whose draws are the plan's tokens where it follows one.
+        """
+        drawn_B = after.draws.token_B if after is not None and plan.follows else None
+        if self.graphs is not None and self.graphs.takes(plan):
+            logits_BV = self.graphs.run(plan, drawn_B)
+        else:
+            logits_BV = self._delivery.tell_prompts(plan, self._forward(plan, drawn_B))
+        rows = [row for chunk in plan.chunks if chunk.draws for row in rows_of(chunk)]
+        return Flight(plan, draw(logits_BV, rows), now)
+
+    def _forward(self, plan: Plan, drawn_B: Tensor | None) -> Tensor:
+        tokens = self._cache.block_tokens
+        batch = build_batch(plan, drawn_B, block_tokens=tokens, device=self._model.device)
+        return self._model.forward(batch, self._cache, self._arena)
