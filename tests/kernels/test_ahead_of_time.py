@@ -14,6 +14,8 @@ from .build import Report, count, count_loads
 from .builds_attention import LAYERS
 from .builds_rows import NARROW_LOADS, REGISTERS
 
+pytestmark = pytest.mark.xdist_group("compiler")  # one process builds what all tests look at
+
 SHARED_LIMIT = {80: 166_912, 90: 232_448, 100: 232_448}  # bytes per block
 SHARED_PER_SM = {80: 167_936, 90: 233_472, 100: 233_472}  # 1,024 of them per block are reserved
 RECORD = Path(__file__).with_name("resources.json")
