@@ -1,5 +1,6 @@
-"""rmsnorm, rope and the KV write, and the gated activation as cases, beside plain torch."""
+"""rmsnorm, rope and the KV write, gated activation, e4m3 as cases, beside plain torch."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ from torch import Tensor
 from weft.kernels import reference_rows
 from weft.kernels.activation import glu
 from weft.kernels.norm import add_rmsnorm, rmsnorm
+from weft.kernels.quantise import E4M3, quantise_rows
+from weft.kernels.reference_quantise import quantise_rows as define_quantised
 from weft.kernels.rope import rope
 
 from .floors import Work
@@ -65,6 +68,7 @@ class RowCases:
             "add_rmsnorm": self._add_rmsnorm,
             "rope": self._rope,
             "glu": self._glu,
+            "quantise": self._quantise,
         }
 
     def name(self, op: str) -> str:
@@ -109,6 +113,20 @@ class RowCases:
         return self._case(
             "glu", {OURS: ours, TORCH: lambda: F.silu(gate_TK) * up_TK}, wanted_TK, work
         )
+
+    def _quantise(self) -> Case:
+        """Rows of e4m3's own values: the interpreter does not round to it as a GPU does."""
+        wanted_TK = define_quantised(self._hidden(0), E4M3)[0].double()
+        x_TK = wanted_TK.to(self._dtype)
+        q_TK, scale_T1 = define_quantised(x_TK, E4M3)
+        work = Work(num_bytes=x_TK.nbytes + q_TK.nbytes + scale_T1.nbytes, flops=0)
+        makers = {
+            OURS: partial(_quantised_trial, partial(quantise_rows, x_TK), wanted_TK, work, 1),
+            TORCH: partial(
+                _quantised_trial, partial(define_quantised, x_TK, E4M3), wanted_TK, work, None
+            ),
+        }
+        return self._made("quantise", makers)
 
     def _rope(self) -> Case:
         """Every row is one decode of a sequence of its own, at a place of its own."""
@@ -201,6 +219,23 @@ class RowCases:
     def _made(self, op: str, makers: Mapping[str, Callable[[], Trial]]) -> Case:
         parameters: dict[str, Value] = {"op": GROUPS.get(op, op), "rows": self._shape.num_rows}
         return Case(self.name(op), parameters, TOLERANCE[self._dtype], makers)
+
+
+def _quantised_trial(
+    op: Callable[[], tuple[Tensor, Tensor]], wanted: Tensor, work: Work, num_launches: int | None
+) -> Trial:
+    kept = list(op())
+
+    def run() -> None:
+        kept[:] = op()
+
+    def error_of(run: Run) -> float:
+        kept[1].fill_(math.nan)
+        run()
+        q_TK, scale_T1 = kept
+        return relative_error(q_TK.double() * scale_T1, wanted)
+
+    return Trial(run, do_nothing, error_of, work, num_launches=num_launches)
 
 
 def _normalise(x_TK: Tensor, weight_K: Tensor) -> Tensor:

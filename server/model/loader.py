@@ -171,7 +171,7 @@ def load_model(
     open_architecture(path)
     prompts = None
     if facts.quantisation is not None:
-        require_quantisable(facts.quantisation, device=torch.device(device))
+        require_quantisable(facts.quantisation, device=torch.device(device), dtype=dtype)
         prompts = read_prompts(path, max_context=facts.max_context)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         path, dtype=dtype, attn_implementation="eager"
@@ -227,7 +227,7 @@ def _quantise(loaded: LoadedModel, quantisation: str, prompts: Sequence[Tensor])
     def run(tokens_T: Tensor) -> Tensor:
         return loaded.forward_base(*_whole_step(loaded, tokens_T.to(loaded.device)))
 
-    require_quantisable(quantisation, device=loaded.device)
+    require_quantisable(quantisation, device=loaded.device, dtype=loaded.dtype)
     return quantise_base(loaded.sites, quantisation, prompts=prompts, run=run)
 
 

@@ -1,13 +1,17 @@
 """The base product of Linears that share an input: one by one, merged, packed or quantised."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft.kernels.quantise import quantise_rows as quantise_rows_fp8
 from weft.kernels.reference_quantise import quantise_rows
+
+QuantiseRows: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Separate:
@@ -96,7 +100,28 @@ class Int8:
         return y_TN
 
 
-QuantisedProduct: TypeAlias = Int8
+class Fp8:
+    """The merged product in e4m3, with the scales of `Int8`; the Linears get empty stand-ins."""
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        q_NK, scale_N1, self._bias_N = _quantise(linears, torch.float8_e4m3fn)
+        self._weight_KN, self._scale_1N = q_NK.t(), scale_N1.t()
+        define = partial(quantise_rows, dtype=q_NK.dtype)
+        self._quantise_rows: QuantiseRows = quantise_rows_fp8 if q_NK.is_cuda else define
+
+    def __call__(self, x_TK: Tensor) -> Tensor:
+        q_TK, scale_T1 = self._quantise_rows(x_TK)
+        return torch._scaled_mm(
+            q_TK,
+            self._weight_KN,
+            scale_a=scale_T1,
+            scale_b=self._scale_1N,
+            bias=self._bias_N,
+            out_dtype=x_TK.dtype,
+        )
+
+
+QuantisedProduct: TypeAlias = Int8 | Fp8
 Product: TypeAlias = Separate | Merged | Packed | QuantisedProduct
 
 

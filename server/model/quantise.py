@@ -16,15 +16,17 @@ from weft.server.errors import ModelRefused
 
 from .adapt import SwapReport
 from .lora_linear import SiteLinear
-from .product import Int8, QuantisedProduct
+from .product import Fp8, Int8, QuantisedProduct
 
 log = logging.getLogger(__name__)
 
-PRODUCTS: dict[str, type[QuantisedProduct]] = {"int8": Int8}
+PRODUCTS: dict[str, type[QuantisedProduct]] = {"int8": Int8, "fp8": Fp8}
 MULTIPLE = 16
 """Of the features of a site: the ops take no others."""
 ROUTERS = frozenset({"router", "wg"})
 """In the names of Linears that choose experts, where a little error is another expert."""
+
+FP8_CAPABILITY = (8, 9)
 
 MAX_DIVERGENCE = 0.05
 """Nats per token that a quantised base may be from the plain one."""
@@ -44,14 +46,26 @@ PROMPTS = (
 """What a base is compared on: the outliers that make quantisation hard come with real words."""
 
 
-def require_quantisable(quantisation: str, *, device: torch.device) -> None:
+def require_quantisable(quantisation: str, *, device: torch.device, dtype: torch.dtype) -> None:
     """Check that a device can run the products.
 
     Raises:
         ModelRefused: It cannot.
     """
-    if quantisation == "int8" and device.type != "cpu":
+    if device.type == "cpu":
+        return
+    if quantisation == "int8":
         raise ModelRefused(f"int8 is computed on a CPU only; the base is on {device.type}")
+    if dtype != torch.bfloat16:
+        raise ModelRefused(f"fp8 goes with bfloat16 on {device.type}; the base is in {dtype}")
+    require_fp8(torch.cuda.get_device_capability(device))
+
+
+def require_fp8(capability: tuple[int, int]) -> None:
+    """Raise ModelRefused unless a GPU of this compute capability multiplies e4m3."""
+    if capability < FP8_CAPABILITY:
+        found, least = (".".join(map(str, pair)) for pair in (capability, FP8_CAPABILITY))
+        raise ModelRefused(f"fp8 needs compute capability {least}; the GPU has {found}")
 
 
 def read_prompts(folder: Path, *, max_context: int) -> list[Tensor]:

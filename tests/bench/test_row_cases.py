@@ -9,7 +9,7 @@ from weft.bench.floors import Ceilings, Work
 from weft.bench.row_cases import RowCases, RowShape, row_shapes
 from weft.bench.trials import Case, run_case
 
-OPS = ("rmsnorm", "add_rmsnorm", "rope", "glu")
+OPS = ("rmsnorm", "add_rmsnorm", "rope", "glu", "quantise")
 (SMALL,) = row_shapes(small=True)
 
 
@@ -38,6 +38,11 @@ def test_ours_and_torchs_are_right(op: str) -> None:
 def test_floor_counts_every_byte_once(op: str, num_elements: int) -> None:
     work = make(op).makers["weft"]().work
     assert work == Work(num_bytes=4 * num_elements, flops=0)
+
+
+def test_floor_of_quantised_rows_counts_a_byte_for_each_value() -> None:
+    work = make("quantise").makers["weft"]().work
+    assert work == Work(num_bytes=3 * 64 * (4 + 1) + 3 * 4, flops=0)
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -7,6 +7,8 @@ from weft.kernels.activation import NUM_WARPS as GLU_WARPS
 from weft.kernels.gumbel_max import BLOCK_G, gumbel_max_kernel
 from weft.kernels.gumbel_max import NUM_WARPS as DRAW_WARPS
 from weft.kernels.norm import rmsnorm_kernel, rmsnorm_tile
+from weft.kernels.quantise import E4M3, quantise_kernel
+from weft.kernels.reference_quantise import LARGEST, SMALLEST
 from weft.kernels.rope import NUM_WARPS as ROPE_WARPS
 from weft.kernels.rope import block_heads, rope_kernel
 
@@ -18,6 +20,7 @@ TYPES = {
     "k_cache_ptr": "*bf16", "v_cache_ptr": "*bf16",
     "scores_ptr": "*fp32", "best_ptr": "*fp32", "seed_ptr": "*i64", "position_ptr": "*i64",
     "token_ptr": "*i64",
+    "q8_ptr": "*fp8e4nv", "scale_ptr": "*fp32",
     "positions_ptr": "*i64", "cache_index_ptr": "*i64", "eps": "fp32",
 }  # fmt: skip
 UNSPECIALISED = frozenset({"num_rows", "eps", "X"})
@@ -32,6 +35,8 @@ REGISTERS = {
     "glu gelu_tanh": 40,
     "rope": 40,
     "rope interleaved": 40,
+    "quantise 4096": 40,
+    "quantise 14336": 64,
 }
 # Loads narrower than 16 bytes: the index and the position of a row, and the weights of short rows.
 NARROW_LOADS = {"rope": 2, "rope interleaved": 2, "rmsnorm 128 per head": 1}
@@ -44,6 +49,8 @@ def builds() -> Iterator[Build]:
     for activation in ("silu", "gelu", "gelu_tanh"):
         constants = {"K": 14336, "ACTIVATION": activation, "BLOCK_K": BLOCK_K}
         yield Build(f"glu {activation}", glu_kernel, TYPES, UNSPECIALISED, constants, GLU_WARPS, 1)
+    yield build_quantise("quantise 4096", 4096)
+    yield build_quantise("quantise 14336", 14336)
     yield build_rope("rope", interleaved=False)
     yield build_rope("rope interleaved", interleaved=True)
     tile = {"BLOCK_G": BLOCK_G}
@@ -61,6 +68,13 @@ def build_norm(
     if not add:
         constants["residual_ptr"] = None
     return Build(name, rmsnorm_kernel, TYPES, UNSPECIALISED, constants, num_warps, 1)
+
+
+def build_quantise(name: str, width: int) -> Build:
+    tile = rmsnorm_tile(width)
+    num_warps = tile.pop("num_warps")
+    constants = {"K": width, "LARGEST": LARGEST[E4M3], "SMALLEST": SMALLEST, **tile}
+    return Build(name, quantise_kernel, TYPES, UNSPECIALISED, constants, num_warps, 1, least=90)
 
 
 def build_rope(name: str, *, interleaved: bool) -> Build:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from weft.kernels import Arena, Site, group_rows
 from weft.server.model.lora_linear import PackedHead, SiteLinear, SiteStep, Tap
-from weft.server.model.product import Int8
+from weft.server.model.product import Fp8, Int8, QuantisedProduct
 
 K, WIDTHS, RANK = 64, (64, 128), 4
 SITE = Site(K, WIDTHS, 0)
@@ -65,12 +65,15 @@ def test_adapter_is_added_to_its_rows_and_base_rows_keep_their_bits() -> None:
         torch.testing.assert_close(found[1], base[1])
 
 
+@pytest.mark.parametrize("product", [Int8, Fp8])
 @torch.inference_mode()
-def test_adapter_of_a_quantised_site_is_added_from_the_input_as_it_came() -> None:
+def test_adapter_of_a_quantised_site_is_added_from_the_input_as_it_came(
+    product: type[QuantisedProduct],
+) -> None:
     arena, pairs = make_arena()
     step = SiteStep(arena, group_rows(np.array([0, -1, 0])))
     site, taps, _ = make_site(step)
-    site.quantise(Int8)
+    site.quantise(product)
     x = torch.randn(1, 3, K)
     adapted = [tap(x)[0] for tap in taps]
     step.arena = None

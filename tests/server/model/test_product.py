@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from weft.server.model.product import Int8, Merged, Packed, Separate, can_pack
+from weft.server.model.product import (
+    Fp8,
+    Int8,
+    Merged,
+    Packed,
+    QuantisedProduct,
+    Separate,
+    can_pack,
+)
 
 WIDTHS = (24, 8, 40)
 
@@ -74,16 +82,17 @@ def test_packing_can_leave_the_plain_weight_to_another_reader() -> None:
 
 @pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("product", [Int8, Fp8])
 @torch.inference_mode()
 def test_quantised_product_is_near_whatever_other_rows_and_channels_hold(
-    bias: bool, dtype: torch.dtype
+    product: type[QuantisedProduct], bias: bool, dtype: torch.dtype
 ) -> None:
     linears = make_linears(bias=bias, dtype=dtype, widths=(32, 16, 64), num_in=128)
     x_TK = torch.randn(5, 128)
     x_TK[:, 3] *= 40
     x_TK = (x_TK * torch.logspace(-2, 2, 5)[:, None]).to(dtype)
     expected = Separate(linears)(x_TK).float()
-    found = Int8(linears)(x_TK)
+    found = product(linears)(x_TK)
     assert found.dtype == dtype
     assert found.is_contiguous()
     errors_T = (found.float() - expected).norm(dim=1) / expected.norm(dim=1)
@@ -92,7 +101,7 @@ def test_quantised_product_is_near_whatever_other_rows_and_channels_hold(
 
 
 @torch.inference_mode()
-def test_a_quantised_row_has_its_bits_whatever_its_company() -> None:
+def test_a_row_in_whole_numbers_has_its_bits_whatever_its_company() -> None:
     product = Int8(make_linears(bias=True, dtype=torch.float32, widths=(32,), num_in=64))
     x_TK = torch.randn(9, 64) * torch.logspace(-3, 3, 9)[:, None]
     assert torch.equal(product(x_TK[4:5])[0], product(x_TK)[4])
