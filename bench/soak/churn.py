@@ -18,6 +18,8 @@ from .reference import Question, answer_tokens, ask
 T = TypeVar("T")
 
 LONG = 200
+COMPLETIONS = (1, 1, 1, 2, 3)
+"""Of a prompt: those after the first wait for it, and share its blocks."""
 DEADLINES_S = (0.005, 0.05, 0.3)
 TOO_LATE = "DEADLINE_EXCEEDED"
 TAKEN = "UPLOAD_TAKEN"
@@ -95,13 +97,15 @@ class Client:
 
     async def _check(self, model: str, question: Question) -> None:
         """Ask, and compare with what a single request was answered."""
-        answer = await ask(self._weft, model, question.tokens, len(question.answer))
-        tokens = answer_tokens(answer)
-        self._tally.num_tokens += len(tokens)
-        if tokens != question.answer:
-            pairs = zip(tokens, question.answer, strict=True)
-            first = next(i for i, (got, wanted) in enumerate(pairs) if got != wanted)
-            self._tally.wrong.append(f"{model}: token {first} of {len(tokens)} differs")
+        n = int(self._draw.choice(COMPLETIONS))
+        answer = await ask(self._weft, model, question.tokens, len(question.answer), n=n)
+        for index in range(n):
+            tokens = answer_tokens(answer, index)
+            self._tally.num_tokens += len(tokens)
+            if tokens != question.answer:
+                pairs = zip(tokens, question.answer, strict=True)
+                first = next(i for i, (got, wanted) in enumerate(pairs) if got != wanted)
+                self._tally.wrong.append(f"{model}: token {first} of {len(tokens)} differs")
 
     async def _cancel(self) -> None:
         """Leave a long answer after some tokens."""

@@ -46,20 +46,22 @@ async def ask(
     num_tokens: int,
     *,
     logprobs: int | None = None,
+    n: int = 1,
 ) -> Answer:
-    """Ask for the likeliest tokens."""
+    """Ask for the likeliest tokens, `n` times over."""
     more = {} if logprobs is None else {"logprobs": logprobs}
     return await client.complete(
         model,
         tokens=tokens,
         sampling=Sampling(temperature=0),
         stopping=Stopping(max_tokens=num_tokens, ignore_end_token=True),
+        n=n,
         **more,  # type: ignore[arg-type]
     )
 
 
-def answer_tokens(answer: Answer) -> tuple[int, ...]:
-    return tuple(answer.completions[0].token_ids)
+def answer_tokens(answer: Answer, index: int = 0) -> tuple[int, ...]:
+    return tuple(answer.completions[index].token_ids)
 
 
 def least_lead(answer: Answer) -> float:

@@ -35,6 +35,8 @@ RANKS = (4, 8, 16, 32)
 NUM_STANDING, NUM_PASSING, NUM_RESIDENT = 10, 6, 5
 NUM_QUESTIONS = 4
 NUM_CLIENTS = 12
+NUM_DRAFTS = 4
+"""Tokens that a decode may draft from its own text; no answer changes by it."""
 KV_BYTES = 1024 * 1024
 """2,048 tokens of the tiny shape: sequences are preempted."""
 
@@ -65,7 +67,8 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
     device = torch.device("cpu")
     ceilings = measure_ceilings(device, torch.float32, copy_bytes=64 * MIB, matmul_size=1024)
     setting = soak_setting()
-    more = f"--kv-bytes {KV_BYTES} --host-bytes {setting.arena_bytes}"
+    budgets = f"--kv-bytes {KV_BYTES} --host-bytes {setting.arena_bytes}"
+    more = f"{budgets} --speculate {NUM_DRAFTS}"
     host_options = HostOptions("cpu", options.seed, more, dtype="float32", std=STD)
     say("starting a server")
     with open_host(setting, host_options, folder) as host:
@@ -85,6 +88,7 @@ def run_soak(options: SoakOptions, folder: Path, *, invocation: Invocation, say:
             "dtype": "float32",
             "adapters": NUM_STANDING,
             "resident": NUM_RESIDENT,
+            "drafts": NUM_DRAFTS,
             "clients": NUM_CLIENTS,
             "rounds": len(rests),
             **{f"num_{kind}": num for kind, num in sorted(tally.done.items())},
