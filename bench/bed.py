@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
@@ -21,6 +22,14 @@ from .options import EngineOptions
 from .random_model import build_model, cost_of, describe
 
 EXTRA_BASE_ROWS = 2  # beside the adapted ones, while results are checked
+
+
+class Base(NamedTuple):
+    """A base on its device, and what is known of it."""
+
+    facts: BaseFacts
+    model: LoadedModel
+    cost: BaseCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +101,29 @@ def timing_of(run: Run, num_tokens: int) -> Timing:
 
 def make_bed(options: EngineOptions, folder: Path) -> Bed:
     """Build the base on its device, write the adapters into `folder`, start an engine on both."""
+    return fill_bed(options, build_base(options), folder)
+
+
+def build_base(options: EngineOptions) -> Base:
+    """Build the base on its device, as an engine runs it."""
     device, dtype = torch.device(options.device), getattr(torch, options.dtype)
     stock = build_model(
         options.shape, seed=options.seed, device=device, dtype=dtype, attention="eager"
     )
     facts, cost = describe(stock, options.shape, seed=options.seed), cost_of(stock, options.shape)
-    model = adapt_model(stock, facts=facts)
+    return Base(facts, adapt_model(stock, facts=facts), cost)
+
+
+def fill_bed(options: EngineOptions, base: Base, folder: Path) -> Bed:
+    """Write the adapters into `folder`, and start an engine on them and the base."""
+    facts, model, cost = base
     loras = write_loras(
         facts,
         folder,
         num=options.num_adapters,
         ranks=options.ranks,
         seed=options.seed,
-        device=device,
+        device=model.device,
         keep_files=bool(options.peers),
     )
     images = {lora.digest: lora.image for lora in loras}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .engine.options import Part, StepOptions
 from .kernel_options import Slice
 from .shapes import SHAPES
 
@@ -17,27 +18,12 @@ if TYPE_CHECKING:
     from .suite import Suite
 
 DTYPES = ["float32", "float16", "bfloat16"]
-PEERS = ["hf-peft"]
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRONG = 1
 RESULTS = Path("bench/results")
 PACK = Path(".peers")
 """Copies of peers, in the folder that the bench runs in."""
-
-
-class Ranks(click.ParamType[tuple[int, ...]]):
-    """Ranks with commas between them."""
-
-    name = "ranks"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        ranks = str(value).split(",")
-        if not all(rank.isdecimal() and int(rank) > 0 for rank in ranks):
-            self.fail(f"{value!r} is not ranks above 0 with commas between", param, ctx)
-        return tuple(map(int, ranks))
 
 
 out_option = click.option(
@@ -82,68 +68,107 @@ def bench() -> None:
     """Measure this machine's Weft against floors and others; see bench/results/."""
 
 
+class SliceOf(click.ParamType[Slice]):
+    """Which slice of how many, as `1/4`."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Slice:
+        first, _, num = str(value).partition("/")
+        if not (first.isdecimal() and num.isdecimal() and 1 <= int(first) <= int(num)):
+            self.fail(f"{value!r} is not i/n with 1 <= i <= n", param, ctx)
+        return Slice(int(first), int(num))
+
+
+slice_option = click.option(
+    "--slice", "part", type=SliceOf(), default="1/1", help="Every nth case from the ith."
+)
+minutes_option = click.option(
+    "--minutes", type=click.FloatRange(0), default=9, show_default=True, help="No case later."
+)
+done_option = click.option(
+    "--done",
+    type=FILE,
+    multiple=True,
+    help="A record whose cases need not run again.",
+)
+
+
+def cases_of(paths: tuple[Path, ...]) -> set[str]:
+    """The cases that records have."""
+    from .record_file import read_record
+
+    return {cell.case for path in paths for cell in read_record(path).cells}
+
+
 @bench.command("engine")
+@click.option("--shape", type=click.Choice(list(SHAPES)), help="The Llama. [8b; on a CPU 82m]")
 @click.option(
-    "--shape", type=click.Choice(list(SHAPES)), default="82m", show_default=True, help="The Llama."
+    "--part", "parts", multiple=True, type=click.Choice([part.value for part in Part]), help="[all]"
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda if there is one]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="[bfloat16 where it is fast]")
-@click.option("--adapters", type=click.IntRange(1), default=8, show_default=True, help="Number.")
-@click.option("--ranks", type=Ranks(), default="8,16,32,64", show_default=True, help="In turn.")
-@click.option("--batch", type=click.IntRange(1), help="Sequences. [the shape's]")
-@click.option("--prompt-tokens", type=click.IntRange(1), help="[the shape's]")
-@click.option("--new-tokens", type=click.IntRange(2), help="[the shape's]")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="A B B A.")
 @click.option("--threads", type=click.IntRange(1), help="Of torch. [2 on a CPU, else all cores]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and prompts.")
-@click.option("--peer", "peers", type=click.Choice(PEERS), multiple=True, help="Run beside it.")
+@slice_option
+@minutes_option
+@done_option
 @out_option
 @note_option
 @commit_option
 @click.pass_context
 def engine(
     context: click.Context,
-    shape: str,
+    shape: str | None,
+    parts: tuple[str, ...],
     device: str | None,
     dtype: str | None,
-    adapters: int,
-    ranks: tuple[int, ...],
-    batch: int | None,
-    prompt_tokens: int | None,
-    new_tokens: int | None,
     rounds: int,
     threads: int | None,
     seed: int,
-    peers: tuple[str, ...],
+    part: Slice,
+    minutes: float,
+    done: tuple[Path, ...],
     out: Path,
     note: str,
     commit: str | None,
 ) -> None:
-    """Run base-only and mixed batches through an engine in this process, with random weights."""
+    """Time an engine in this process, with random weights: decode steps, the price of LoRA in
+    them and in prefills, loads, and a start; judge goals P2 and P3.
+
+    A run ends after --minutes; what is left runs with --done, or in slices, whose records `weft
+    bench report` makes one. Shapes other than 8b have smaller batches and prompts.
+    """
     from weft.server.config import default_device, default_dtype
 
-    from .engine import engine_suite
-    from .options import EngineOptions
+    from .engine.suite import run_engine_suite
+    from .errors import BenchError
+    from .machine import find_source
+    from .suite import Invocation
 
-    sizes = SHAPES[shape]
     device = device or default_device()
     try:
-        options = EngineOptions(
-            shape=sizes,
+        options = StepOptions(
+            shape=SHAPES[shape or ("82m" if device == "cpu" else "8b")],
             device=device,
             dtype=dtype or default_dtype(device),
-            num_adapters=adapters,
-            ranks=ranks,
-            batch=batch or sizes.batch,
-            prompt_tokens=prompt_tokens or sizes.prompt_tokens,
-            new_tokens=new_tokens or sizes.new_tokens,
-            threads=threads or (2 if device == "cpu" else os.cpu_count() or 1),
             seed=seed,
-            peers=peers,
+            threads=threads or (2 if device == "cpu" else os.cpu_count() or 1),
+            rounds=rounds,
+            minutes=minutes,
+            parts=tuple(map(Part, parts)) or tuple(Part),
+            part=part,
+            done=cases_of(done),
         )
-    except ValueError as error:
+        invocation = Invocation(command_line(), find_source(commit), note)
+        with TemporaryDirectory(prefix="weft-bench-") as folder:
+            record = run_engine_suite(options, Path(folder), invocation=invocation, say=say)
+    except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    _run(context, engine_suite(options, rounds), out, note, commit)
+    finish(context, record, out)
 
 
 @bench.command("cpu")
@@ -306,20 +331,6 @@ def soak(
     finish(context, record, out)
 
 
-class SliceOf(click.ParamType[Slice]):
-    """Which slice of how many, as `1/4`."""
-
-    name = "i/n"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Slice:
-        first, _, num = str(value).partition("/")
-        if not (first.isdecimal() and num.isdecimal() and 1 <= int(first) <= int(num)):
-            self.fail(f"{value!r} is not i/n with 1 <= i <= n", param, ctx)
-        return Slice(int(first), int(num))
-
-
 @bench.command("kernels")
 @click.option("--full", "grid", flag_value="full", help="Every axis beyond the core, in turn.")
 @click.option("--small", "grid", flag_value="small", help="Tiny shapes; all that a CPU can do.")
@@ -328,16 +339,9 @@ class SliceOf(click.ParamType[Slice]):
 @click.option("--op", "ops", multiple=True, help="As lora, rope or tiles. [all but tiles]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[cuda; --small: cpu]")
 @click.option("--dtype", type=click.Choice(DTYPES), help="[bfloat16; interpreted: float32]")
-@click.option("--slice", "part", type=SliceOf(), default="1/1", help="Every nth case from the ith.")
-@click.option(
-    "--minutes", type=click.FloatRange(0), default=9, show_default=True, help="No case later."
-)
-@click.option(
-    "--done",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    help="A record whose cases need not run again.",
-)
+@slice_option
+@minutes_option
+@done_option
 @click.option("--as-served", is_flag=True, help="Peers' pools as a server's: 64 slots at rank 64.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of inputs.")
 @out_option
@@ -375,10 +379,8 @@ def kernels(
     from .kernel_options import KernelOptions
     from .kernels import run_kernel_suite
     from .machine import find_source
-    from .record_file import read_record
 
     try:
-        records = [read_record(path) for path in done]
         options = KernelOptions(
             grid=grid or "core",
             device=device,
@@ -390,7 +392,7 @@ def kernels(
             ops=ops,
             part=part,
             as_served=as_served,
-            done={cell.case for record in records for cell in record.cells},
+            done=cases_of(done),
         )
         record = run_kernel_suite(
             options, command=command_line(), source=find_source(commit), note=note, say=say

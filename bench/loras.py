@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from weft.adapters.image import read_image, write_image
+from weft.adapters.digest import digest_bytes
+from weft.adapters.image import MAX_HEADER_BYTES, read_image, write_image
 from weft.adapters.layout import serving_dtype
 from weft.adapters.sites import BaseFacts, Member, Site
 from weft.adapters.tensor_checks import Limits
@@ -69,6 +70,18 @@ def _write_lora(
         shutil.rmtree(files)
     packed = read_image(image, facts)
     return Lora(files.name, rank, packed.digest, files, image, packed.num_elements)
+
+
+def clone_lora(lora: Lora, number: int) -> Lora:
+    """Copy its image under another digest: an adapter of its own, of the same values."""
+    digest = digest_bytes(f"{lora.digest} {number}".encode())
+    image = lora.image.with_stem(f"{lora.image.stem}-{number}")
+    shutil.copyfile(lora.image, image)
+    with image.open("r+b") as file:
+        at = file.read(MAX_HEADER_BYTES).index(lora.digest.encode())
+        file.seek(at)
+        file.write(digest.encode())
+    return replace(lora, name=f"{lora.name}-{number}", digest=digest, image=image)
 
 
 def write_files(

@@ -6,15 +6,16 @@ from .svg import Bar, Point, draw_bars, draw_points
 from .table import is_of_kernels
 from .trials import COLD, OURS
 
-MAIN_FIGURE = {"engine": "rate", "cpu": "rate", "serving": "rate", "soak": "rss"}
+MAIN_FIGURES = {"engine": ("step", "rate"), "soak": ("rss",)}
+RATE = ("rate",)
 
 
 def draw_record(record: Record) -> str:
     """Of kernels, the time of every case over its floor; else bars of the main figure."""
     if is_of_kernels(record):
         return _draw_cases(record)
-    figure = MAIN_FIGURE[record.suite.partition("-")[0]]
-    cells = [cell for cell in record.cells if cell.figure == figure]
+    figures = MAIN_FIGURES.get(record.suite.partition("-")[0], RATE)
+    cells = [cell for cell in record.cells if cell.figure in figures]
     unit = cells[0].unit if cells else ""
     return draw_bars(_title(record), unit, [_bar(cell) for cell in cells])
 

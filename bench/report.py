@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .engine.goals import judge_engine
+from .goals import Verdict
 from .kernel_goals import judge_kernels
 from .markdown import align_table
 from .record import Cell, Record
 from .record_file import read_record
-from .table import is_of_kernels
+from .table import is_of_engine, is_of_kernels
 
 Key = tuple[str, str, str]
 
@@ -56,10 +58,18 @@ def merge_slices(records: Sequence[Record]) -> Record:
         loads=[loads for record in records for loads in record.loads],
         num_left=sum(record.num_left for record in records),
     )
-    if not is_of_kernels(whole):
-        return whole
-    hardware = whole.conditions.hardware
-    return replace(whole, verdicts=judge_kernels(whole.cells, whole.ratios, hardware=hardware))
+    return replace(whole, verdicts=_judge(whole))
+
+
+def _judge(record: Record) -> Sequence[Verdict]:
+    """The goals by all figures; of a suite that has no slices, as they were."""
+    hardware = record.conditions.hardware
+    if is_of_kernels(record):
+        return judge_kernels(record.cells, record.ratios, hardware=hardware)
+    if is_of_engine(record):
+        shape = str(record.parameters["shape"])
+        return judge_engine(record.cells, record.ratios, shape=shape, hardware=hardware)
+    return record.verdicts
 
 
 def compare_records(before: Record, after: Record) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from .engine.table import summarise_engine
 from .floors import Ceilings
 from .kernel_table import list_cases, summarise_kernels
 from .machine import ABSENT
@@ -9,6 +10,7 @@ from .markdown import align_table
 from .record import Conditions, Record
 from .serving.table import summarise_serving
 
+ENGINE = "engine"
 KERNELS = "kernels"
 SERVING = "serving"
 NAMES = {
@@ -39,6 +41,8 @@ def write_summary(record: Record) -> str:
         lines += summarise_kernels(record)
     elif _is_of_serving(record):
         lines += summarise_serving(record)
+    elif is_of_engine(record):
+        lines += summarise_engine(record)
     elif record.cells:
         lines += ["", *_figures(record)]
     if ending := list(_ending(record)):
@@ -49,6 +53,11 @@ def write_summary(record: Record) -> str:
 def is_of_kernels(record: Record) -> bool:
     """Whether a record has cases of kernels, and so a summary of its own."""
     return record.suite.startswith(KERNELS)
+
+
+def is_of_engine(record: Record) -> bool:
+    """Whether a record has the parts of an engine, and not batches as older ones have."""
+    return record.suite.startswith(ENGINE) and "parts" in record.parameters
 
 
 def _is_of_serving(record: Record) -> bool:
@@ -115,8 +124,9 @@ def _ending(record: Record) -> Iterator[str]:
     if _is_of_serving(record):
         yield from _ratios(record)
     elif not is_of_kernels(record):
-        yield from (f"{gap.contender}: {gap.reason}" for gap in record.gaps)
-        yield from _ratios(record)
+        yield from _gaps(record)
+        if not is_of_engine(record):
+            yield from _ratios(record)
     for load in record.loads:
         yield (
             f"load r{load.rank}, {load.num_bytes / 1e6:,.1f} MB: "
@@ -125,6 +135,14 @@ def _ending(record: Record) -> Iterator[str]:
     yield from map(str, record.verdicts)
     if record.ratios and record.conditions.note:
         yield f"conditions: {record.conditions.note}"
+
+
+def _gaps(record: Record) -> Iterator[str]:
+    """A line per reason, with everybody that it is of."""
+    by_reason: dict[str, list[str]] = {}
+    for gap in record.gaps:
+        by_reason.setdefault(gap.reason, []).append(f"{gap.case} {gap.contender}".lstrip())
+    yield from (f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
 
 
 def _ratios(record: Record) -> Iterator[str]:

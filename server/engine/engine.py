@@ -254,6 +254,11 @@ class Engine:
         return self._figures.take(self.scheduler, self.blocks, self.residency)
 
     @property
+    def graphs(self) -> DecodeGraphs | None:
+        """The captured decode steps; None where every step is laid out anew."""
+        return self._runner.graphs
+
+    @property
     def is_loading(self) -> bool:
         """Whether threads beside the steps have something in hand."""
         return self._loads.is_busy or self._probing.is_busy or self._arrivals.is_compiling

@@ -65,10 +65,16 @@ class DecodeGraphs:
             drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
         """
         chunks = plan.chunks
-        rows = next(size for size in self._sizes if size >= len(chunks))
-        adapted = any(chunk.sequence.slot is not None for chunk in chunks)
-        self._batch.send(plan, rows, drawn_B)
-        return self._graphs[Key(rows, adapted)]()[: len(chunks)]
+        key = self._key(len(chunks), any(chunk.sequence.slot is not None for chunk in chunks))
+        self._batch.send(plan, key.rows, drawn_B)
+        return self._graphs[key]()[: len(chunks)]
+
+    def replay_of(self, num_rows: int, *, adapted: bool) -> Replay:
+        """What runs a step of so many rows, on what was sent last."""
+        return self._graphs[self._key(num_rows, adapted)]
+
+    def _key(self, num_rows: int, adapted: bool) -> Key:
+        return Key(next(size for size in self._sizes if size >= num_rows), adapted)
 
 
 def capture_decodes(

@@ -16,7 +16,7 @@ from weft.bench.record_file import read_record, store_record
 from .test_record import RECORD
 
 TINY = ["engine", "--shape", "tiny", "--device", "cpu", "--dtype", "float32"]
-SMALL = [*TINY, "--adapters", "2", "--ranks", "4,8", "--rounds", "1", "--threads", "1"]
+SMALL = [*TINY, "--part", "loads", "--minutes", "0", "--threads", "1"]
 
 
 def test_help_needs_no_torch() -> None:
@@ -29,7 +29,7 @@ def test_help_needs_no_torch() -> None:
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "--peer [hf-peft]" in done.stdout
+    assert "--part [decode|tax|prefill|loads|start-up]" in done.stdout
 
 
 def test_plug_in_is_found_by_the_cli() -> None:
@@ -48,7 +48,7 @@ def test_engine_suite_prints_its_table_and_leaves_its_record(tmp_path: Path) -> 
     (path,) = (tmp_path / "out").glob("*.json")
     assert {p.suffix for p in path.parent.iterdir()} == {".json", ".md", ".svg"}
     assert f"record: {path}" in result.output
-    assert "weft mixed / weft base, tokens/s" in result.output
+    assert "out of time: 2 cases left" in result.output
     content = json.loads(path.read_text())
     assert content["conditions"]["note"] == "a test"
     assert content["suite"] == "engine-tiny"
@@ -57,11 +57,9 @@ def test_engine_suite_prints_its_table_and_leaves_its_record(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ranks", "8,x"], "is not ranks above 0"),
-        (["--ranks", "0"], "is not ranks above 0"),
-        (["--prompt-tokens", "510"], "518 tokens exceed the shape's 512"),
         (["--commit", "main"], "is not 7 to 40 hexadecimal digits"),
-        (["--peer", "nobody"], "'nobody' is not 'hf-peft'"),
+        (["--part", "nothing"], "'nothing' is not one of 'decode', 'tax'"),
+        (["--slice", "3/2"], "is not i/n"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused(arguments: list[str], message: str) -> None:

@@ -35,3 +35,20 @@ def test_steps_account_for_every_token(bed: Bed) -> None:
 def test_request_that_can_never_run_ends_the_run(bed: Bed) -> None:
     with pytest.raises(RunFailed, match="REQUEST_INVALID"):
         bed.driver.run([Request([bed.facts.vocab_size], None, 1)])
+
+
+def test_steps_of_a_steady_batch_are_timed_and_then_given_up(bed: Bed) -> None:
+    requests = [Request(prompt, None, 40) for prompt in bed.prompts(2, 5)]
+    with bed.driver.decoding(requests):
+        steps = bed.driver.time_steps(3, batch=2)
+        with pytest.raises(RunFailed, match=r"\('decode', 2\)} in place of decodes of 1"):
+            bed.driver.time_steps(1, batch=1)
+    assert len(steps.ms) == 3
+    assert min(steps.ms) > 0
+    assert not bed.driver.engine.scheduler.running
+
+
+def test_an_adapter_is_brought_without_a_request(bed: Bed) -> None:
+    digest = bed.loras[0].digest
+    assert bed.driver.bring(digest) > 0
+    assert digest in bed.driver.engine.residency.resident

@@ -4,23 +4,26 @@ import pytest
 
 from weft.bench.cases import Entry, Heat, base_case, mixed_case
 from weft.bench.contest import Timing
-from weft.bench.engine import engine_suite
 from weft.bench.machine import Source
 from weft.bench.record import Check, Record
-from weft.bench.suite import Invocation, hold_heat, run_suite
+from weft.bench.suite import Invocation, Suite, hold_heat, run_suite
 from weft.bench.table import write_table
 from weft.bench.verify import Baseline
 
 from .beds import TINY
 
-INVOCATION = Invocation("weft bench engine", Source("0123456789ab", "clean"), "a test")
+WEFT_FIGURES = ("rate", "prefill_rate", "decode_rate", "step_ms")
+BASE, MIXED = base_case(4), mixed_case(4, 3)
+ENTRIES = [Entry(who, case) for who in ("weft", "hf-peft") for case in (BASE, MIXED)]
+SUITE = Suite("batches", TINY, [Heat(ENTRIES, 1)], WEFT_FIGURES, judge=lambda _: [])
+INVOCATION = Invocation("weft bench batches", Source("0123456789ab", "clean"), "a test")
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     said: list[str] = []
     folder = tmp_path_factory.mktemp("suite")
-    record = run_suite(engine_suite(TINY, 1), folder, invocation=INVOCATION, say=said.append)
+    record = run_suite(SUITE, folder, invocation=INVOCATION, say=said.append)
     assert said[0] == "measuring the ceilings"
     return record
 
@@ -43,9 +46,6 @@ def test_every_contender_has_its_figures(record: Record) -> None:
     for cell in record.cells:
         assert len(cell.samples) == 2
         assert (cell.floor is not None) == cell.contender.startswith("weft")
-
-
-WEFT_FIGURES = ("rate", "prefill_rate", "decode_rate", "step_ms")
 
 
 def test_mixed_batch_has_the_higher_floor(record: Record) -> None:
@@ -73,7 +73,7 @@ def test_every_adapter_was_loaded_once_by_itself(record: Record) -> None:
 
 def test_conditions_and_parameters_are_complete(record: Record) -> None:
     conditions = record.conditions
-    assert conditions.command == "weft bench engine"
+    assert conditions.command == "weft bench batches"
     assert conditions.note == "a test"
     assert conditions.seconds > 0
     assert conditions.ceilings.copy_bytes_s > 0
@@ -99,4 +99,4 @@ def test_trial_holds_only_if_every_check_does() -> None:
 
 
 def test_suite_knows_how_many_adapters_run_together() -> None:
-    assert engine_suite(TINY, 1).num_together == len(set(mixed_case(4, 3).places))
+    assert SUITE.num_together == len(set(mixed_case(4, 3).places))

@@ -70,6 +70,8 @@ def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) 
 
     assert run(graphs) == run(None)
     assert sum(took) >= 15
+    assert graphs.replay_of(3, adapted=True) is graphs.replay_of(4, adapted=True)
+    assert graphs.replay_of(3, adapted=True) is not graphs.replay_of(3, adapted=False)
 
 
 def test_graphs_that_change_the_logits_are_not_used(

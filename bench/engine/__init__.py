@@ -1,0 +1,1 @@
+"""`weft bench engine`: an engine in this process, part by part."""
