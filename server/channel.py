@@ -1,15 +1,15 @@
 """What the front and the engine say to one another, and the local socket between them.
 
 front → engine   Hello · Submit · Abort · Ready · Unready · Probe · Warm · Unpin · Locate
-engine → front   Welcome · Tokens · PromptLogprobs · Finished · Failed · Need · Probed · Placed
-                 · Unplaced · Located · Stats
+engine → front   Welcome · Tokens · PromptLogprobs · Hypotheses · Finished · Failed · Need · Probed
+                 · Placed · Unplaced · Located · Stats
 
 The engine binds one ROUTER socket, each front is a DEALER and is known by its peer id. Times are
 seconds of the monotonic clock, which all processes of one machine share.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from enum import IntEnum
+from enum import Enum, IntEnum
 from pathlib import Path
 
 import msgspec
@@ -59,6 +59,34 @@ class Sampling(Struct, frozen=True, gc=False):
         return penalties != (0, 0, 1)
 
 
+class EarlyStopping(Enum):
+    """When a beam search ends whose places for complete hypotheses are all taken.
+
+    HEURISTIC: when its best live one, at the length that it has, scores no more than the worst of
+    them. NEVER: when it could not at any length. FIRST: at once.
+    """
+
+    HEURISTIC = "heuristic"
+    FIRST = "first"
+    NEVER = "never"
+
+
+class Beams(Struct, frozen=True, gc=False):
+    """A beam search in place of draws; names and scores are those of `generate` in transformers.
+
+    Attributes:
+        num: Hypotheses that live on after a step, and places for complete ones.
+        num_best: Of the complete ones, so many are told.
+        length_penalty: Of a complete hypothesis, the log-probability is divided by the length to
+            this power.
+    """
+
+    num: int
+    num_best: int = 1
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = EarlyStopping.HEURISTIC
+
+
 class Hello(Struct, frozen=True, tag=True):
     """A front introduces itself; the engine answers with Welcome."""
 
@@ -79,6 +107,7 @@ class Submit(Struct, frozen=True, tag=True):
         after: A stream of the same front and prompt, whose first token this one waits for, so that
             it finds the prompt computed.
         prompt_logprobs: The same as `logprobs`, for the prompt's own tokens.
+        beams: The beam search to make; its tokens are told at the end, by Hypotheses.
     """
 
     stream: int
@@ -95,6 +124,12 @@ class Submit(Struct, frozen=True, tag=True):
     grammar: str | None = None
     after: int | None = None
     prompt_logprobs: int | None = None
+    beams: Beams | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that it may have in a step."""
+        return 1 if self.beams is None else self.beams.num
 
 
 class Abort(Struct, frozen=True, tag=True, gc=False):
@@ -193,6 +228,21 @@ class PromptLogprobs(Struct, frozen=True, tag=True):
 
     stream: int
     logprobs: list[TokenLogprobs]
+
+
+class Hypothesis(Struct, frozen=True, gc=False):
+    """A complete hypothesis of a beam search; `reason` is `stop` or `length`."""
+
+    tokens: list[int]
+    score: float
+    reason: str
+
+
+class Hypotheses(Struct, frozen=True, tag=True):
+    """What a beam search has found, the best first; Finished comes next."""
+
+    stream: int
+    hypotheses: list[Hypothesis]
 
 
 class Finished(Struct, frozen=True, tag=True):
@@ -333,6 +383,7 @@ EngineMessage = (
     Welcome
     | Tokens
     | PromptLogprobs
+    | Hypotheses
     | Finished
     | Failed
     | Need

@@ -26,7 +26,7 @@ def build_batch(
     """Lay the plan's chunks one after another, in its order.
 
     The logits of the result are, chunk by chunk, those of the positions that are told, that of the
-    draw, and those after each draft.
+    next token, and those after each draft.
 
     Args:
         drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
@@ -75,12 +75,12 @@ def _block_table(plan: Plan) -> npt.NDArray[np.int32]:
 def _logit_rows(plan: Plan, indptr_B1: Longs) -> Longs:
     chunks = plan.chunks
     if not any(chunk.told or chunk.drafts for chunk in chunks):
-        rows: Longs = indptr_B1[1:][[chunk.draws for chunk in chunks]] - 1
+        rows: Longs = indptr_B1[1:][[chunk.wants_logits for chunk in chunks]] - 1
         return rows
     wanted: list[int] = []
     for chunk, first in zip(chunks, indptr_B1.tolist(), strict=False):
         wanted += [first + position - chunk.start for position in chunk.told]
-        if chunk.draws:
+        if chunk.wants_logits:
             wanted += range(first + chunk.stop - 1 - chunk.start, first + chunk.num_rows)
     return np.array(wanted, np.int64)
 

@@ -1,15 +1,18 @@
 """What a step drew: checked, accounted for, and told to the fronts."""
 
 import time
+from collections.abc import Sequence as Many
+from math import isfinite
 
 import numpy as np
 from torch import Tensor
 
-from weft.server.channel import PromptLogprobs, Tokens
+from weft.server.channel import Hypotheses, PromptLogprobs, Tokens
 
+from .beams import Candidate
 from .logprobs import describe
 from .lookup import Speculation
-from .plan import Plan
+from .plan import Ended, Plan
 from .sampler import Drawn
 from .scheduler import Scheduler
 from .sequence import Sequence, State
@@ -26,10 +29,10 @@ class Delivery:
         self._speculation = speculation
 
     def tell_prompts(self, plan: Plan, logits_RV: Tensor) -> Tensor:
-        """Tell log-probabilities of prompts; answer the logits that are left to draw from."""
+        """Tell log-probabilities of prompts; answer the logits that are left, of next tokens."""
         if not any(chunk.told for chunk in plan.chunks):
             return logits_RV
-        drawn: list[int] = []
+        left: list[int] = []
         at = 0
         for chunk in plan.chunks:
             sequence, told = chunk.sequence, chunk.told
@@ -41,14 +44,19 @@ class Delivery:
                 self._streams.tell(sequence.peer, PromptLogprobs(sequence.request.stream, entries))
                 sequence.num_told = told.stop
             at += len(told)
-            if chunk.draws:
+            if chunk.wants_logits:
                 num = 1 + len(chunk.drafts)
-                drawn += range(at, at + num)
+                left += range(at, at + num)
                 at += num
-        return logits_RV.index_select(0, to_device(np.array(drawn, np.int64), logits_RV.device))
+        return logits_RV.index_select(0, to_device(np.array(left, np.int64), logits_RV.device))
 
-    def deliver(self, plan: Plan, drawn: Drawn) -> None:
-        """Account for the step and tell every front its tokens, then its ends."""
+    def deliver(self, plan: Plan, drawn: Drawn, continued: Many[list[Candidate]] = ()) -> None:
+        """Account for the step and tell every front its tokens, then its ends.
+
+        Args:
+            continued: The best continuations of each of the plan's searches.
+        """
+        searching = plan.searching
         due = [chunk.sequence for chunk in plan.chunks if chunk.draws]
         kept = self._settle(plan, drawn)
         before = [sequence.num_generated for sequence in due]
@@ -71,6 +79,18 @@ class Delivery:
             )
         for end in ended:
             self._streams.end(end, now)
+        for sequence, candidates in zip(searching, continued, strict=True):
+            self._search(sequence, candidates, now)
+
+    def _search(self, sequence: Sequence, candidates: list[Candidate], now: float) -> None:
+        """Let the beams of a sequence go on; tell what they have found at the end."""
+        if not all(isfinite(candidate.score) for candidate in candidates):
+            self._fail_draw(sequence)
+            return
+        found = self._scheduler.search(sequence, candidates, now=now)
+        if found:
+            self._streams.tell(sequence.peer, Hypotheses(sequence.request.stream, found))
+            self._streams.end(Ended(sequence, found[0].reason), now)
 
     def _settle(self, plan: Plan, drawn: Drawn) -> list[range]:
         """The rows of every chunk that draws up to the first that its drafts miss; those that are

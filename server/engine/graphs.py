@@ -56,7 +56,7 @@ class DecodeGraphs:
     def takes(self, plan: Plan) -> bool:
         """Whether a graph can run the plan."""
         fits = len(plan.chunks) <= self._sizes[-1]
-        return fits and all(c.draws and c.num_rows == 1 for c in plan.chunks)
+        return fits and all(c.wants_logits and c.num_rows == 1 for c in plan.chunks)
 
     def run(self, plan: Plan, drawn_B: Tensor | None = None) -> Tensor:
         """The logits of every chunk, `[B, V]`, float32; valid until the next run.

@@ -74,6 +74,10 @@ class BlockAllocator:
                 del self._idle[block]
             self._num_holders[block] += 1
 
+    def is_shared(self, block: int) -> bool:
+        """Whether more than one holds it."""
+        return self._num_holders[block] > 1
+
     def release(self, blocks: list[int]) -> None:
         """Take one holder from each block of a table, its end first."""
         for block in reversed(blocks):

@@ -9,18 +9,16 @@ from weft.server.errors import FieldViolation, PromptTooLong, QueueFull, Request
 
 
 class Queued(NamedTuple):
-    """Sequences and their tokens."""
+    """Sequences and their tokens; one with beams counts as so many."""
 
     sequences: int
     tokens: int
 
-    def more(self, num_tokens: int) -> "Queued":
-        """With one sequence more, of so many tokens."""
-        return Queued(self.sequences + 1, self.tokens + num_tokens)
+    def more(self, other: "Queued") -> "Queued":
+        return Queued(self.sequences + other.sequences, self.tokens + other.tokens)
 
-    def less(self, num_tokens: int) -> "Queued":
-        """Without one sequence of so many tokens."""
-        return Queued(self.sequences - 1, self.tokens - num_tokens)
+    def less(self, other: "Queued") -> "Queued":
+        return Queued(self.sequences - other.sequences, self.tokens - other.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +57,10 @@ class Limits:
             violation = FieldViolation("prompt", f"{found} exceed max_context {self.max_context}")
             raise PromptTooLong((violation,), max_context=self.max_context)
         tenant_limit = Queued(self.max_tenant_waiting, self.max_tenant_waiting_tokens)
-        _check_queue(num, tenant_waiting, tenant_limit, whose="of this tenant")
+        own = Queued(request.num_rows, num)
+        _check_queue(own, tenant_waiting, tenant_limit, whose="of this tenant")
         _check_queue(
-            num, waiting, Queued(self.max_waiting, self.max_waiting_tokens), whose="in all"
+            own, waiting, Queued(self.max_waiting, self.max_waiting_tokens), whose="in all"
         )
 
     def _violation_of(self, tokens: Sequence[int]) -> FieldViolation | None:
@@ -74,11 +73,8 @@ class Limits:
         return None
 
 
-def _check_queue(num_tokens: int, waiting: Queued, limit: Queued, *, whose: str) -> None:
-    """Raise QueueFull unless one more sequence fits; a prompt of any length may wait alone."""
-    if waiting.sequences >= limit.sequences:
-        raise QueueFull(f"{waiting.sequences} sequences {whose} wait, the queue holds no more")
-    if waiting.sequences and waiting.tokens + num_tokens > limit.tokens:
-        raise QueueFull(
-            f"{waiting.tokens} tokens {whose} wait, {num_tokens} more exceed {limit.tokens}"
-        )
+def _check_queue(own: Queued, waiting: Queued, limit: Queued, *, whose: str) -> None:
+    """Raise QueueFull unless a request fits behind what waits; one of any size may wait alone."""
+    for wait, more, most, what in zip(waiting, own, limit, own._fields, strict=True):
+        if waiting.sequences and wait + more > most:
+            raise QueueFull(f"{wait} {what} {whose} wait, {more} more exceed {most}")

@@ -54,8 +54,8 @@ class Pace:
 
 
 def _num_decodes(running: Collection[Sequence]) -> int:
-    return sum(sequence.num_uncomputed <= 1 for sequence in running)
+    return sum(sequence.num_rows for sequence in running if sequence.num_uncomputed <= 1)
 
 
 def _kv_tokens(running: Collection[Sequence]) -> int:
-    return sum(sequence.num_computed for sequence in running)
+    return sum(sequence.num_computed * sequence.num_rows for sequence in running)

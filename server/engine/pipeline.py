@@ -77,7 +77,7 @@ class Pipeline:
         if flight is None:
             return
         plan, kind = flight.plan, flight.plan.kind
-        self._delivery.deliver(plan, flight.draws.read())
+        self._delivery.deliver(plan, flight.draws.read(), flight.continued)
         now = time.monotonic()
         seconds = now - max(flight.since, self._landed_at)
         self._landed_at = now

@@ -1,5 +1,6 @@
 """What one step runs: plain data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -7,16 +8,18 @@ from .sequence import Sequence
 
 
 class Chunk(NamedTuple):
-    """Tokens `start` to `stop` of a sequence; the last one of all is drawn after.
+    """Tokens `start` to `stop` of a sequence, or of one of its beams.
 
     Attributes:
         drafts: What may follow, computed beside the last one, in blocks that the sequence holds.
+        source: The block that the one of `start` has to be a copy of, before the step.
     """
 
     sequence: Sequence
     start: int
     stop: int
     drafts: tuple[int, ...] = ()
+    source: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -28,7 +31,7 @@ class Chunk(NamedTuple):
         return self.stop + len(self.drafts)
 
     @property
-    def draws(self) -> bool:
+    def wants_logits(self) -> bool:
         """Whether its last token is the sequence's, which may be drawn and not yet read."""
         return self.stop >= len(self.sequence.tokens)
 
@@ -41,6 +44,12 @@ class Chunk(NamedTuple):
     def ends(self) -> bool:
         """Whether the token that it draws is the last one, whichever it is."""
         return self.position + 1 >= self.sequence.request.max_tokens
+
+    @property
+    def draws(self) -> bool:
+        """Whether the next token is drawn, and not found by a search."""
+        sequence = self.sequence
+        return self.stop >= len(sequence.tokens) and sequence.request.beams is None
 
     @property
     def told(self) -> range:
@@ -73,6 +82,20 @@ class Plan(NamedTuple):
         return sum(chunk.end for chunk in self.chunks)
 
     @property
+    def searching(self) -> list[Sequence]:
+        """The sequences whose beams are to go on after the step, in the order of their rows."""
+        rows = [c.sequence for c in self.chunks if c.wants_logits and not c.draws]
+        return list(dict.fromkeys(row.leader or row for row in rows))
+
+    def copies(self, block_tokens: int) -> list[tuple[int, int]]:
+        """Blocks that are to be copied before the step, from and to."""
+        return [
+            (chunk.source, chunk.sequence.blocks[chunk.start // block_tokens])
+            for chunk in self.chunks
+            if chunk.source is not None
+        ]
+
+    @property
     def kind(self) -> str:
         """Name the step for its figures: `prefill`, `decode` or `mixed`."""
         num_decodes = sum(chunk.sequence.num_generated > 0 for chunk in self.chunks)
@@ -93,10 +116,19 @@ class Draft:
         self._chunks[sequence] = Chunk(sequence, start, start + num)
         self.budget -= num
 
+    def add_beams(self, beams: Iterable[Sequence], num: int) -> None:
+        """Add as many tokens of each beam of a sequence."""
+        for beam in beams:
+            start = beam.num_computed
+            self._chunks[beam] = Chunk(beam, start, start + num, source=beam.source)
+            beam.source = None
+            self.budget -= num
+
     def drop(self, sequence: Sequence) -> None:
-        chunk = self._chunks.pop(sequence, None)
-        if chunk is not None:
-            self.budget += chunk.stop - chunk.start
+        for row in sequence.rows:
+            chunk = self._chunks.pop(row, None)
+            if chunk is not None:
+                self.budget += chunk.stop - chunk.start
 
     def plan(self) -> Plan:
         return Plan(tuple(self._chunks.values()))

@@ -9,6 +9,8 @@ from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import LoadedModel
 
 from .batch import build_batch
+from .beams import Candidate
+from .continuations import best_continuations, part_logits
 from .delivery import Delivery
 from .graphs import DecodeGraphs
 from .plan import Plan
@@ -17,11 +19,16 @@ from .sampler import Draws, draw
 
 
 class Flight(NamedTuple):
-    """A step that was launched at `since` and whose draws the host has not read."""
+    """A step that was launched at `since` and whose draws the host has not read.
+
+    Attributes:
+        continued: The best continuations of the plan's searches.
+    """
 
     plan: Plan
     draws: Draws
     since: float
+    continued: list[list[Candidate]]
 
 
 class Runner:
@@ -47,18 +54,26 @@ class Runner:
         self._delivery = delivery
 
     def launch(self, plan: Plan, *, after: Flight | None, now: float) -> Flight:
-        """Run the model on the plan and draw for every sequence that is due.
+        """Run the model on the plan, draw for every sequence that is due, and look for what the
+        beams of others go on by, which waits for the device.
 
         Args:
             after: The step in flight, whose draws are the plan's tokens where it follows one.
         """
+        if copies := plan.copies(self._cache.block_tokens):
+            self._cache.copy_blocks(copies)
         drawn_B = after.draws.token_B if after is not None and plan.follows else None
         if self.graphs is not None and self.graphs.takes(plan):
             logits_BV = self.graphs.run(plan, drawn_B)
         else:
             logits_BV = self._delivery.tell_prompts(plan, self._forward(plan, drawn_B))
         rows = [row for chunk in plan.chunks if chunk.draws for row in rows_of(chunk)]
-        return Flight(plan, draw(logits_BV, rows), now)
+        searching = plan.searching
+        if not searching:
+            return Flight(plan, draw(logits_BV, rows), now, [])
+        logits_BV, beams_RV = part_logits(logits_BV, plan)
+        draws = draw(logits_BV, rows)
+        return Flight(plan, draws, now, best_continuations(beams_RV, searching))
 
     def _forward(self, plan: Plan, drawn_B: Tensor | None) -> Tensor:
         tokens = self._cache.block_tokens

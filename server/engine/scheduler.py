@@ -4,7 +4,8 @@ The token budget goes to rows that decode, then to prefills under way and admiss
 of `order.py`. A sequence whose adapter has no slot yet is passed over; one that lacks blocks is
 not, so nobody behind it takes them. Blocks for running sequences are taken from the last in order,
 which computes its tokens again later. A parked sequence, whose adapter's turn is over, keeps its
-blocks, unless one that goes before it lacks them.
+blocks, unless one that goes before it lacks them. A sequence with beams has as many rows as it may
+have beams from its admission on; all of them are in a step, or none.
 """
 
 import heapq
@@ -12,8 +13,10 @@ from bisect import insort
 from collections.abc import Iterator
 from collections.abc import Sequence as Many
 
-from weft.server.channel import Submit
+from weft.server.channel import Hypothesis, Submit
 
+from .beam_group import BeamGroup
+from .beams import Candidate, check_beams
 from .intake import Intake
 from .kv_cache import BlockAllocator, root_key
 from .limits import Limits, Queued
@@ -56,6 +59,7 @@ class Scheduler:
         self._window = window
         self._waiting = Waiting(order)
         self._parked: dict[Sequence, None] = {}
+        self._num_rows = 0  # of those that run
         self._intake = Intake(limits, self._waiting, pace)
         self._limits = limits
         self._residency = residency
@@ -100,7 +104,7 @@ class Scheduler:
         """Queue a sequence; one that was promised a place finds it.
 
         Raises:
-            RequestInvalid: It has no tokens, or one outside the vocabulary.
+            RequestInvalid: It has no tokens, one outside the vocabulary, or beams that never fit.
             PromptTooLong: It could never fit.
             QueueFull: Too much waits already, of its tenant or in all.
             DeadlineExceeded: Its first token is predicted to come too late.
@@ -111,6 +115,14 @@ class Scheduler:
             self._base_digest, request.digest, precision=self._precision, salt=request.salt
         )
         sequence = Sequence(peer, request, arrival, root, now)
+        if request.beams is not None:
+            check_beams(
+                request,
+                self._limits,
+                num_blocks=self._tables.num_blocks,
+                block_tokens=self._tables.block_tokens,
+            )
+            sequence.group = BeamGroup(sequence)
         num_cached = self._tables.num_found(sequence)
         self._intake.check_deadline(sequence, self.running, num_cached=num_cached, now=now)
         if request.digest is not None:
@@ -175,7 +187,7 @@ class Scheduler:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""
         for sequence in sorted(self._parked, key=self._order.age):
             assert sequence.digest is not None
-            if len(self.running) == self._limits.max_sequences:
+            if not self._has_rows(sequence):
                 return
             if self._residency.is_open(sequence.digest):
                 self._start(sequence, now)
@@ -248,6 +260,8 @@ class Scheduler:
             sequence = candidates.first()
             if sequence is None or (before and self._goes_first(before, sequence, now)):
                 return
+            if not self._has_rows(sequence) or draft.budget < len(sequence.rows):
+                return
             num = self._take_blocks(sequence, draft.budget, now)
             if not num:
                 self.lacks_blocks = True
@@ -258,23 +272,35 @@ class Scheduler:
 
     def _add(self, sequence: Sequence, num: int, draft: Draft) -> None:
         """Plan tokens; a prompt's are charged at once, for they count in this very plan."""
-        draft.add(sequence, num)
+        rows = sequence.rows
+        if rows[0] is sequence:
+            draft.add(sequence, num)
+        else:
+            draft.add_beams(rows, num)
         if num > 1:
-            self._ledger.serve(sequence, sequence.num_computed + num)
+            for row in rows:
+                self._ledger.serve(row, row.num_computed + num)
 
     def _goes_first(self, sequence: Sequence, other: Sequence, now: float) -> bool:
         return self._order.key(sequence, now) < self._order.key(other, now)
 
     def _has_room(self, draft: Draft) -> bool:
-        return draft.budget > 0 and len(self.running) < self._limits.max_sequences
+        return draft.budget > 0 and self._num_rows < self._limits.max_sequences
+
+    def _has_rows(self, sequence: Sequence) -> bool:
+        """Whether the rows of a sequence fit into a step beside those that run."""
+        return self._num_rows + sequence.num_rows <= self._limits.max_sequences
 
     def _start(self, sequence: Sequence, now: float) -> None:
+        self._num_rows += sequence.num_rows
         self._waiting.remove(sequence)
         sequence.stop_waiting(now)
         self._parked.pop(sequence, None)
         if sequence.digest is not None:
             sequence.slot = self._residency.acquire(sequence.digest, now=now)
             assert sequence.slot is not None, "its adapter was open"
+            for row in sequence.rows:
+                row.slot = sequence.slot
         sequence.state = State.RUNNING
         if sequence.admitted_at is None:
             sequence.admitted_at = now
@@ -306,6 +332,7 @@ class Scheduler:
         """Account for a step that ran.
 
         `drawn` has, for every chunk that draws, in order, its right drafts and the token after.
+        Beams are as long as before, until `search`.
 
         Sequences that were finished since the plan are passed over.
         """
@@ -314,14 +341,41 @@ class Scheduler:
         for chunk in plan.chunks:
             sequence = chunk.sequence
             tokens = next(each) if chunk.draws else ()
-            if sequence.state is not State.RUNNING:
+            if (sequence.leader or sequence).state is not State.RUNNING:
                 continue
             self._advance(sequence, chunk.stop)
+            if sequence.leader is not None:
+                sequence.leader.num_computed = chunk.stop
+            elif sequence.group is not None and sequence.group.is_due:
+                self._tables.fork(sequence.group)
             reason = self._append(sequence, tokens, now)
             if reason is not None:
                 self.finish(sequence)
                 ended.append(Ended(sequence, reason))
         return ended
+
+    def search(
+        self, sequence: Sequence, candidates: Many[Candidate], *, now: float
+    ) -> list[Hypothesis]:
+        """Let the beams of a sequence go on; answer the hypotheses to tell if that ends it.
+
+        `candidates` are the best continuations of its rows, as the step found them. A sequence
+        that was finished since the plan is passed over.
+        """
+        group = sequence.group
+        assert group is not None
+        if sequence.state is not State.RUNNING:
+            return []
+        if sequence.first_token_at is None:
+            sequence.first_token_at = now
+        for row in sequence.rows:
+            self._ledger.serve(row, row.num_computed)
+        living = group.search.advance(candidates, [row.tokens for row in sequence.rows])
+        if living:
+            self._tables.branch(group, living)
+            return []
+        self.finish(sequence)
+        return group.search.best
 
     def _append(self, sequence: Sequence, tokens: Many[int], now: float) -> str | None:
         """Add tokens up to one that ends the sequence; all but the last have been computed."""
@@ -363,8 +417,11 @@ class Scheduler:
 
     def _stop(self, sequence: Sequence) -> None:
         """Take a sequence out of the running ones; its blocks stay."""
-        self._ledger.serve(sequence, sequence.num_computed)
+        for row in sequence.rows:
+            self._ledger.serve(row, row.num_computed)
+            row.slot = None
         self.running.remove(sequence)
+        self._num_rows -= sequence.num_rows
         sequence.slot = None
 
     def waiting_for(self, digest: str) -> list[Sequence]:
@@ -377,10 +434,14 @@ class Scheduler:
         assert all(s.state is State.RUNNING for s in self.running)
         assert not any(s.state in (State.RUNNING, State.FINISHED) for s in self.waiting)
         assert not any(s.slot is not None for s in self.waiting)
-        assert all(bool(s.blocks) == (s.state is State.PARKED) for s in self.waiting)
+        for s in self.waiting:
+            assert all(bool(row.blocks) == (s.state is State.PARKED) for row in s.rows)
+        assert self._num_rows == sum(s.num_rows for s in self.running)
         assert set(self._parked) == {s for s in self.waiting if s.state is State.PARKED}
         holders = [*self.running, *self._parked]
         self._tables.check_integrity(holders)
+        for group in [s.group for s in [*holders, *self.waiting] if s.group is not None]:
+            group.check_integrity()
         self._residency.check_integrity()
 
 

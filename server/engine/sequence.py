@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weft.server.channel import Finished, Sampling, Submit
 
 if TYPE_CHECKING:
+    from .beam_group import BeamGroup
     from .constraint import Constraint  # imports transformers; a plan needs it not
 
 
@@ -45,6 +46,9 @@ class Sequence:
         num_charged: Leading tokens that its tenant has been charged for.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
         num_told: Leading positions whose log-probabilities the front has, where it asked for them.
+        group: Of a sequence that asks for a beam search: its beams, which no queue knows.
+        leader: Of a beam: the sequence that the queues know.
+        source: Of a beam: the block that its last one has to be a copy of before the next step.
         load_s: Time spent LOADING.
     """
 
@@ -68,6 +72,9 @@ class Sequence:
     first_token_at: float | None = None
     num_told: int = 0
     constraint: "Constraint | None" = None
+    group: "BeamGroup | None" = None
+    leader: "Sequence | None" = None
+    source: int | None = None
     _counts: dict[int, int] = field(default_factory=dict)
     _num_counted: int = 0
 
@@ -98,13 +105,43 @@ class Sequence:
         return len(self.tokens) - len(self.request.tokens)
 
     @property
+    def num_ready(self) -> int:
+        """Leading tokens that can be computed: all, but of beams only what they share at first."""
+        group = self.group
+        return len(self.tokens) if group is None or group.is_forked else group.num_shared
+
+    @property
     def num_uncomputed(self) -> int:
-        return len(self.tokens) - self.num_computed
+        return self.num_ready - self.num_computed
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that it may have in a step."""
+        return self.request.num_rows
+
+    @property
+    def rows(self) -> "list[Sequence]":
+        """What runs for it: itself, or its beams."""
+        group = self.group
+        return [self] if group is None or not group.is_forked else group.beams
+
+    def beam(self) -> "Sequence":
+        """Make a beam of it, as long as its prompt."""
+        beam = Sequence(self.peer, self.request, self.arrival, self.root, self.submitted_at)
+        beam.leader = self
+        return beam
+
+    def follow(self, other: "Sequence") -> None:
+        """Go on, as a beam, from what another row has computed; nothing is held yet."""
+        self.blocks, self.keys = list(other.blocks), list(other.keys)
+        self.num_computed, self.slot = other.num_computed, other.slot
+        self.num_charged = max(self.num_charged, other.num_charged)
+        self._num_counted = 0
 
     def chunk(self, budget: int) -> int:
-        """How many of its tokens one step computes."""
-        most = min(budget, TOLD_TOKENS) if self.tells_prompt else budget
-        return min(self.num_uncomputed, most)
+        """How many tokens of each row one step computes."""
+        most = budget // len(self.rows)
+        return min(self.num_uncomputed, min(most, TOLD_TOKENS) if self.tells_prompt else most)
 
     def count_tokens(self) -> dict[int, int]:
         """How often each token was generated; one of the prompt alone counts as 0."""
@@ -148,7 +185,7 @@ class Sequence:
             reason=reason,
             prompt_tokens=len(self.request.tokens),
             cached_tokens=self.num_cached,
-            generated_tokens=self.num_generated,
+            generated_tokens=self.num_generated if self.group is None else self.group.num_told,
             queue_s=self.admitted_at - self.submitted_at - self.load_s,
             load_s=self.load_s,
             prefill_s=self.first_token_at - self.admitted_at,

@@ -64,9 +64,10 @@ class Streams:
         self.tell(sequence.peer, sequence.finished(reason, now))
 
     def fail(self, sequence: Sequence, reason: str, message: str, **metadata: str) -> None:
-        """End a sequence by a fault."""
+        """End a sequence by a fault, if it still lives; one of its beams stands for all."""
         stream = sequence.request.stream
-        self.drop(sequence.peer, stream)
+        if self.drop(sequence.peer, stream) is None:
+            return
         self.tell(sequence.peer, Failed(stream, reason, message, metadata))
 
     def drop(self, peer: bytes, stream: int) -> Sequence | None:

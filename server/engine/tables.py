@@ -1,7 +1,10 @@
 """Block tables: the blocks that sequences hold, found, grown, published and given back."""
 
 from collections.abc import Iterable
+from collections.abc import Sequence as Many
 
+from .beam_group import BeamGroup
+from .beams import Candidate
 from .kv_cache import BlockAllocator, block_key
 from .sequence import Sequence
 
@@ -16,6 +19,11 @@ class BlockTables:
     def __init__(self, blocks: BlockAllocator, *, block_tokens: int) -> None:
         self.block_tokens = block_tokens
         self._blocks = blocks
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of all."""
+        return self._blocks.num_blocks
 
     def num_found(self, sequence: Sequence) -> int:
         """Leading tokens of a sequence that are computed already."""
@@ -46,7 +54,7 @@ class BlockTables:
         return self.grow(sequence, num_tokens - sequence.num_computed)
 
     def grow(self, sequence: Sequence, num: int) -> bool:
-        """Hold the blocks for `num` more tokens; False if there are not enough."""
+        """Hold the blocks for `num` more tokens of each row; False if there are not enough."""
         if self._lacking(sequence, num) > self._blocks.num_available:
             return False
         self._extend(sequence, num)
@@ -65,9 +73,20 @@ class BlockTables:
 
     def close(self, sequence: Sequence) -> None:
         """Give all blocks of a sequence back: what it computed, it computes again."""
-        self._blocks.release(sequence.blocks)
-        sequence.blocks = []
+        for row in sequence.rows:
+            self._blocks.release(row.blocks)
+            row.blocks = []
         sequence.num_computed = 0
+        if sequence.group is not None:
+            sequence.group.join()
+
+    def fork(self, group: BeamGroup) -> None:
+        """Give every beam a table of its own, of what their leader has computed for all."""
+        group.fork(self._blocks)
+
+    def branch(self, group: BeamGroup, living: Many[Candidate]) -> None:
+        """Let the beams be these continuations of them."""
+        group.branch(living, self._blocks)
 
     def has_room(self, sequence: Sequence) -> bool:
         """Whether the blocks that a sequence holds take another token."""
@@ -75,22 +94,34 @@ class BlockTables:
 
     def check_integrity(self, holders: Iterable[Sequence]) -> None:
         """Assert that the allocator knows these holders and no others."""
-        self._blocks.check_integrity([sequence.blocks for sequence in holders])
+        self._blocks.check_integrity([row.blocks for s in holders for row in s.rows])
 
     def _find(self, sequence: Sequence) -> list[int]:
         """Blocks that are computed; the last token never is: its logits are wanted. Nor is any of a
         prompt whose log-probabilities are still to be told."""
         if sequence.tells_prompt:
             return []
-        num_full = (len(sequence.tokens) - 1) // self.block_tokens
+        num_full = (sequence.num_ready - 1) // self.block_tokens
         return self._blocks.find(self._keys(sequence, num_full))
 
     def _lacking(self, sequence: Sequence, num: int) -> int:
-        total = -(-(sequence.num_computed + num) // self.block_tokens)
-        return total - len(sequence.blocks)
+        """Blocks that are needed for `num` more tokens of each row."""
+        total = self._total(sequence, num)
+        num_copies = 0
+        if num and sequence.group is not None:
+            num_copies = sequence.group.num_copies(self.block_tokens)
+        return num_copies + sum(total - len(row.blocks) for row in sequence.rows)
 
     def _extend(self, sequence: Sequence, num: int) -> None:
-        sequence.blocks += [self._blocks.allocate() for _ in range(self._lacking(sequence, num))]
+        if num and sequence.group is not None and sequence.group.num_copies(self.block_tokens):
+            sequence.group.part(self._blocks)
+        total = self._total(sequence, num)
+        for row in sequence.rows:
+            row.blocks += [self._blocks.allocate() for _ in range(total - len(row.blocks))]
+
+    def _total(self, sequence: Sequence, num: int) -> int:
+        """Blocks of each row once it has `num` more tokens."""
+        return -(-(sequence.num_computed + num) // self.block_tokens)
 
     def _keys(self, sequence: Sequence, num: int) -> list[bytes]:
         """Keys of the first `num` blocks, which are full."""

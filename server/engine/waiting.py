@@ -3,6 +3,7 @@
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Set
+from functools import reduce
 
 from weft.server.channel import Submit
 
@@ -28,8 +29,7 @@ class Waiting:
     @property
     def queued(self) -> Queued:
         """What waits, with those who were promised a place."""
-        num = len(self.by_arrival) + self.promised.sequences
-        return Queued(num, sum(part.tokens for part in self._queued.values()))
+        return reduce(Queued.more, self._queued.values(), Queued(0, 0))
 
     def queued_of(self, tenant: str) -> Queued:
         """What waits of one tenant, with those who were promised a place."""
@@ -37,13 +37,13 @@ class Waiting:
 
     def promise(self, request: Submit) -> None:
         """Count a request that will come later."""
-        self.promised = self.promised.more(len(request.tokens))
-        self._count(request.salt, len(request.tokens))
+        self.promised = self.promised.more(_size_of(request))
+        self._count(request.salt, _size_of(request))
 
     def withdraw(self, request: Submit) -> None:
         """Count it no longer."""
-        self.promised = self.promised.less(len(request.tokens))
-        self._discount(request.salt, len(request.tokens))
+        self.promised = self.promised.less(_size_of(request))
+        self._discount(request.salt, _size_of(request))
 
     def tokens_before(self, sequence: Sequence) -> int:
         """Tokens of those that go before a newcomer for certain."""
@@ -58,7 +58,7 @@ class Waiting:
         )
 
     def add(self, sequence: Sequence) -> None:
-        self._count(sequence.tenant, len(sequence.tokens))
+        self._count(sequence.tenant, Queued(sequence.num_rows, len(sequence.tokens)))
         insort(self.by_arrival, sequence, key=_arrival)
         tenants = self._groups.setdefault(sequence.digest, {})
         insort(tenants.setdefault(sequence.tenant, []), sequence, key=self._order.age)
@@ -66,7 +66,7 @@ class Waiting:
         self._order.ledger.enter(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        self._discount(sequence.tenant, len(sequence.tokens))
+        self._discount(sequence.tenant, Queued(sequence.num_rows, len(sequence.tokens)))
         _take_out(self.by_arrival, sequence, _arrival)
         tenants = self._groups[sequence.digest]
         group = tenants[sequence.tenant]
@@ -77,11 +77,11 @@ class Waiting:
             del self._groups[sequence.digest]
         self._order.ledger.leave(sequence)
 
-    def _count(self, tenant: str, num_tokens: int) -> None:
-        self._queued[tenant] = self.queued_of(tenant).more(num_tokens)
+    def _count(self, tenant: str, size: Queued) -> None:
+        self._queued[tenant] = self.queued_of(tenant).more(size)
 
-    def _discount(self, tenant: str, num_tokens: int) -> None:
-        self._queued[tenant] = self.queued_of(tenant).less(num_tokens)
+    def _discount(self, tenant: str, size: Queued) -> None:
+        self._queued[tenant] = self.queued_of(tenant).less(size)
         if not self._queued[tenant].sequences:
             del self._queued[tenant]
 
@@ -103,9 +103,8 @@ class Waiting:
         """Assert that both views hold the same sequences, each in its order."""
         assert self.by_arrival == sorted(self.by_arrival, key=_arrival)
         self._order.ledger.check_integrity(self.by_arrival)
-        num_tokens = sum(len(sequence.tokens) for sequence in self.by_arrival)
-        assert self.queued.tokens == num_tokens + self.promised.tokens
-        assert self.queued.sequences == sum(part.sequences for part in self._queued.values())
+        sizes = [Queued(s.num_rows, len(s.tokens)) for s in self.by_arrival]
+        assert self.queued == reduce(Queued.more, sizes, self.promised)
         grouped = []
         for digest, tenants in self._groups.items():
             assert tenants
@@ -136,6 +135,10 @@ class Candidates:
             else:
                 heapq.heappop(self._heads)
         return None
+
+
+def _size_of(request: Submit) -> Queued:
+    return Queued(request.num_rows, len(request.tokens))
 
 
 def _take_out(

@@ -56,6 +56,15 @@ class KVCache:
         self.k = [zeros(layer, layer.head_dim) for layer in layers]
         self.v = [zeros(layer, layer.v_head_dim) for layer in layers]
 
+    def copy_blocks(self, copies: Sequence[tuple[int, int]]) -> None:
+        """Copy whole blocks, from the first of each pair to the second, in every layer.
+
+        No block is copied to twice, nor both from and to.
+        """
+        pairs = torch.tensor(copies, device=self.k[0].device)
+        for tensor in (*self.k, *self.v):
+            tensor.index_copy_(0, pairs[:, 1], tensor.index_select(0, pairs[:, 0]))
+
 
 def block_bytes(layers: Sequence[AttentionLayer], *, block_tokens: int, dtype: torch.dtype) -> int:
     """Bytes of one block in all layers."""

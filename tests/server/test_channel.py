@@ -18,6 +18,8 @@ from weft.server.channel import (
     FrontSocket,
     Held,
     Hello,
+    Hypotheses,
+    Hypothesis,
     LoadSample,
     Locate,
     Located,
@@ -65,6 +67,7 @@ FROM_ENGINE: list[EngineMessage] = [
     Welcome(build="1", base_digest="sha256:b", max_context=8, num_blocks=4, block_tokens=2),
     Tokens(streams=[1], tokens=[5], logprobs=[TokenLogprobs(-0.5, [5, 6], [-0.5, -1.0])]),
     PromptLogprobs(stream=1, logprobs=[TokenLogprobs(-0.5, [5], [-0.5])]),
+    Hypotheses(stream=1, hypotheses=[Hypothesis([5, 6], -0.5, "stop")]),
     Finished(
         stream=1,
         reason="stop",

@@ -1,9 +1,11 @@
 """Sequences and schedulers for tests of the parts that plan, without a model."""
 
 from collections.abc import Iterable
+from collections.abc import Sequence as Many
 
-from weft.server.channel import Priority, Sampling, Submit
+from weft.server.channel import Beams, Hypothesis, Priority, Sampling, Submit
 from weft.server.config import SchedulingConfig
+from weft.server.engine.beams import BeamSearch, Candidate
 from weft.server.engine.kv_cache import BlockAllocator
 from weft.server.engine.ledger import Ledger
 from weft.server.engine.limits import Limits
@@ -69,6 +71,24 @@ def next_token(tokens: list[int]) -> int:
     return (7 * sum(tokens) + len(tokens)) % VOCABULARY
 
 
+def continuations(search: BeamSearch, tokens: Many[list[int]]) -> list[Candidate]:
+    """The best continuations of beams, as scored by nothing but their tokens."""
+    found = [
+        Candidate(beam, token, search.scores[beam] - hash((*tokens[beam], token)) % 9973 / 1000)
+        for beam in range(len(tokens))
+        for token in range(50)
+    ]
+    return sorted(found, key=lambda c: c.score, reverse=True)[: search.num_candidates]
+
+
+def search_alone(request: Submit) -> list[Hypothesis]:
+    """What a beam search over `continuations` finds."""
+    search, tokens = BeamSearch(request), [request.tokens]
+    while living := search.advance(continuations(search, tokens), tokens):
+        tokens = [[*tokens[candidate.beam], candidate.token] for candidate in living]
+    return search.best
+
+
 class Bench:
     """A scheduler with its allocator and residency; loads succeed at once when `load` is called.
 
@@ -110,6 +130,7 @@ class Bench:
         self.step_s = 1.0
         self.copied: list[str] = []
         self.tokens: dict[int, list[int]] = {}
+        self.hypotheses: dict[int, list[Hypothesis]] = {}
 
     def submit(
         self,
@@ -121,6 +142,7 @@ class Bench:
         deadline: float | None = None,
         salt: str = "",
         priority: Priority = Priority.NORMAL,
+        beams: Beams | None = None,
     ) -> int:
         self.arrivals += 1
         request = Submit(
@@ -133,6 +155,7 @@ class Bench:
             salt=salt,
             deadline=deadline,
             priority=priority,
+            beams=beams,
         )
         self.scheduler.submit(FRONT, request, arrival=self.arrivals, now=self.now)
         return self.arrivals
@@ -161,10 +184,22 @@ class Bench:
     def run(self, plan: Plan) -> list[Ended]:
         """Pretend to have run the plan."""
         drawn = [[next_token(chunk.sequence.tokens)] for chunk in plan.chunks if chunk.draws]
+        searching = plan.searching
         ended = self.scheduler.advance(plan, drawn, now=self.now)
+        ended += [found for s in searching if (found := self.search(s)) is not None]
         for sequence, _ in ended:
             self.tokens[sequence.request.stream] = sequence.tokens
         return ended
+
+    def search(self, sequence: Sequence) -> Ended | None:
+        """Let beams go on by `continuations`."""
+        assert sequence.group is not None
+        candidates = continuations(sequence.group.search, [row.tokens for row in sequence.rows])
+        found = self.scheduler.search(sequence, candidates, now=self.now)
+        if not found:
+            return None
+        self.hypotheses[sequence.request.stream] = found
+        return Ended(sequence, found[0].reason)
 
     def step(self) -> Plan:
         self.load()

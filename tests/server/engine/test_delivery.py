@@ -1,10 +1,20 @@
 """What a step drew, on its way to the fronts; log-probabilities of prompts are in test_engine."""
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
 
-from weft.server.channel import EngineMessage, Failed, Finished, TokenLogprobs, Tokens
+from weft.server.channel import (
+    Beams,
+    EngineMessage,
+    Failed,
+    Finished,
+    Hypotheses,
+    TokenLogprobs,
+    Tokens,
+)
+from weft.server.engine.beams import Candidate
 from weft.server.engine.delivery import Delivery
 from weft.server.engine.lookup import Speculation
 from weft.server.engine.plan import Chunk, Plan
@@ -45,6 +55,35 @@ class Told:
 @pytest.fixture
 def told() -> Told:
     return Told()
+
+
+def test_beams_go_on_untold_and_their_end_tells_what_they_found() -> None:
+    told = Told()
+    told.bench.submit([1, 2], max_tokens=2, beams=Beams(2, 2))
+    told.streams.add(told.bench.scheduler.waiting[-1])
+    for scores in ((-1.0, -2.0, -3.0, -4.0), (-1.5, -2.5, -3.0, -4.0)):
+        plan = told.bench.plan()
+        found = [Candidate(0, token, score) for token, score in enumerate(scores, 50)]
+        told.delivery.deliver(plan, drawn(5, 6, 8), [found])
+    [hypotheses] = [m for m in told.told if isinstance(m, Hypotheses)]
+    first, second = hypotheses.hypotheses
+    assert (first.tokens, first.score, first.reason) == ([50, 50], -0.75, "length")
+    assert (second.tokens, second.score) == ([50, 51], -1.25)
+    end = told.told[told.told.index(hypotheses) + 1]
+    assert isinstance(end, Finished)
+    assert (end.stream, end.reason, end.generated_tokens) == (4, "length", 4)
+    assert told.streams.get(b"front", 4) is None
+
+
+def test_beams_whose_logits_are_not_finite_fail_alone(told: Told) -> None:
+    told.bench.submit([1, 2], beams=Beams(2))
+    told.streams.add(told.bench.scheduler.waiting[-1])
+    found = [Candidate(0, token, math.nan) for token in range(4)]
+    told.delivery.deliver(told.bench.plan(), drawn(5, 6, 8), [found])
+    [failed] = [m for m in told.told if isinstance(m, Failed)]
+    assert (failed.stream, failed.reason) == (4, "STEP_FAILED")
+    assert len(told.bench.scheduler.running) == 3
+    told.bench.scheduler.check_integrity()
 
 
 def drawn(*tokens: int, broken: int | None = None) -> Drawn:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from weft.server.channel import BUILD, Hello, Sampling
+from weft.server.channel import BUILD, Beams, EarlyStopping, Hello, Sampling
 from weft.server.config import EngineConfig, SchedulingConfig
 from weft.server.engine.places import Place
+from weft.server.engine.sequence import State
 
 from .worlds import FRONT, LORAS, Answer, Front, Reference, World
 
@@ -172,6 +173,125 @@ def test_penalties_biases_and_min_tokens_equal_those_of_transformers_and_peft(
         assert front.answers[stream].tokens == expected, model
         ended.append(end in expected)
     assert any(ended), "no answer met the end that was barred at first"
+
+
+SEARCHES = {
+    None: Beams(4, 4),
+    "r8 on all": Beams(3, 2, 0.3, EarlyStopping.NEVER),
+    "r64 on o": Beams(5, 5, -0.5, EarlyStopping.FIRST),
+    "r4 on q v": Beams(8, 1, 2.0),
+}
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["plain", "with penalty, bias and min_tokens"])
+def test_beams_are_those_of_transformers_and_peft_beside_other_rows(
+    world: World, front: Front, asks: bool
+) -> None:
+    tokens, end, pad = prompt(21), 0, 1
+    bias = {11: 1.0, end: 2.0} if asks else {end: 2.0}
+    asked = Sampling(repetition_penalty=1.3 if asks else 1.0, logit_bias=bias)
+    others = [
+        front.submit(tokens, model="r8 on all", max_tokens=12),
+        front.submit(tokens, model="r64 on o", sampling=Sampling(temperature=1.0, seed=3)),
+    ]
+    front.finish()
+    alone = [front.answers[stream].tokens for stream in others]
+    again = [
+        front.submit(tokens, model="r8 on all", max_tokens=12),
+        front.submit(tokens, model="r64 on o", sampling=Sampling(temperature=1.0, seed=3)),
+    ]
+    streams = {
+        model: front.submit(
+            tokens,
+            model=model,
+            sampling=asked,
+            max_tokens=12,
+            min_tokens=4 if asks else 0,
+            stop_tokens=frozenset([end]),
+            beams=beams,
+        )
+        for model, beams in SEARCHES.items()
+    }
+    front.finish()
+    assert [front.answers[stream].tokens for stream in again] == alone
+    reasons = set()
+    for model, stream in streams.items():
+        expected = Reference(world, model).search(
+            tokens,
+            SEARCHES[model],
+            max_new_tokens=12,
+            min_new_tokens=4 if asks else None,
+            repetition_penalty=1.3 if asks else None,
+            sequence_bias={(token,): value for token, value in bias.items()},
+            eos_token_id=end,
+            pad_token_id=pad,
+        )
+        answer = front.answers[stream]
+        for found, (row, score) in zip(answer.hypotheses, expected, strict=True):
+            padding = [pad] * (len(row) - len(found.tokens))
+            assert [*found.tokens, *padding] == row, model
+            assert found.score == pytest.approx(score, abs=1e-4), model
+            reasons.add(found.reason)
+        assert answer.finished is not None
+        num_told = sum(len(found.tokens) for found in answer.hypotheses)
+        assert answer.finished.generated_tokens == num_told
+        assert answer.finished.prompt_tokens == 21
+        assert not answer.tokens
+    assert reasons == {"stop", "length"}
+    assert front.engine.blocks.num_available == front.engine.blocks.num_blocks
+
+
+def test_beams_find_the_same_when_they_are_preempted_or_parked(world: World, front: Front) -> None:
+    def submit_all(target: Front) -> list[int]:
+        return [
+            target.submit(prompt(20, seed=i), model=model, max_tokens=24, beams=Beams(3, 3))
+            for i, model in enumerate([None, "r8 on all", "r64 on o"])
+        ]
+
+    roomy = submit_all(front)
+    front.finish()
+    config = EngineConfig(
+        kv_bytes=12 * BLOCK_BYTES, arena_bytes=largest_image(world), max_context=64
+    )
+    with closing(Front(world, config)) as tight:
+        tight.engine.residency.turn_s = 0.0
+        streams = submit_all(tight)
+        preempted = 0
+        while not all(answer.is_over for answer in tight.answers.values()):
+            tight.advance()
+            waiting = tight.engine.scheduler.waiting
+            preempted += sum(s.state is State.PREEMPTED and s.num_generated > 1 for s in waiting)
+        assert preempted
+        assert tight.engine.stats().parks
+        tight.engine.check_integrity()
+    for a, b in zip(roomy, streams, strict=True):
+        expected, found = front.answers[a].hypotheses, tight.answers[b].hypotheses
+        assert [h.tokens for h in found] == [h.tokens for h in expected]
+        assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-4)
+
+
+def test_beams_that_are_given_up_or_fail_do_so_as_one(front: Front) -> None:
+    aborted = front.submit(prompt(20), max_tokens=100, beams=Beams(4))
+    late = front.submit(prompt(21), max_tokens=400, beams=Beams(2), deadline=time.monotonic() + 0.2)
+    for _ in range(5):
+        front.step()
+    front.engine.abort(FRONT, aborted)
+    front.engine.check_integrity()
+    assert front.answers[aborted].finished is not None
+    doomed = front.submit(prompt(20), model="r8 on all", beams=Beams(4))
+    while not any(s.digest for s in front.engine.scheduler.running):
+        front.advance()
+    front.step()
+    front.engine.arena.data.fill_(torch.nan)
+    front.finish()
+    reasons = []
+    for stream in (late, doomed):
+        answer = front.answers[stream]
+        assert not answer.hypotheses
+        assert answer.failed is not None
+        reasons.append(answer.failed.reason)
+    assert reasons == ["DEADLINE_EXCEEDED", "STEP_FAILED"]
+    assert front.engine.blocks.num_available == front.engine.blocks.num_blocks
 
 
 def test_preempted_sequences_go_on_where_they_were(world: World, front: Front) -> None:

@@ -66,6 +66,22 @@ class BlockLaws(RuleBasedStateMachine):
         self.num_entered[i] = len(keys)
         assert self.blocks.find(keys) == self.tables[i]
 
+    @precondition(lambda self: self.tables and self.blocks.num_available)
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """Share what is entered, and copy a block behind it before it is written to."""
+        i = data.draw(st.integers(0, len(self.tables) - 1))
+        num_shared = self.num_entered[i]
+        table = self.tables[i][: num_shared + 1]
+        self.blocks.hold(table)
+        assert all(map(self.blocks.is_shared, table))
+        if len(table) > num_shared:
+            self.blocks.release(table[num_shared:])
+            table[num_shared] = self.blocks.allocate()
+        self.tables.append(table)
+        self.contents.append(self.contents[i][: len(table)])
+        self.num_entered.append(num_shared)
+
     @precondition(lambda self: self.tables)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:

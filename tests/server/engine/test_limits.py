@@ -1,8 +1,9 @@
 """What is refused before it is queued, with the figure and the limit."""
 
 import pytest
+from msgspec import structs
 
-from weft.server.channel import Sampling, Submit
+from weft.server.channel import Beams, Sampling, Submit
 from weft.server.engine.limits import Limits, Queued
 from weft.server.errors import PromptTooLong, QueueFull, RequestInvalid
 
@@ -66,6 +67,14 @@ def test_full_queue_fails_fast(waiting: Queued, tenant_waiting: Queued, message:
 
 def test_what_just_fits_the_queue_passes() -> None:
     LIMITS.check(request([1] * 5), Queued(3, 35), Queued(1, 15))
+
+
+def test_beams_count_as_sequences_that_wait() -> None:
+    wide = structs.replace(request([1]), beams=Beams(3))
+    LIMITS.check(wide, Queued(1, 1), NOTHING)
+    with pytest.raises(QueueFull, match="2 sequences in all wait, 3 more exceed 4"):
+        LIMITS.check(wide, Queued(2, 2), NOTHING)
+    LIMITS.check(structs.replace(wide, beams=Beams(5)), NOTHING, NOTHING)
 
 
 def test_long_prompt_may_wait_alone() -> None:

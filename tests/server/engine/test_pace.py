@@ -1,7 +1,9 @@
 """Predictions of waits. Budgets are tested with the plans that they shape."""
 
 import pytest
+from msgspec import structs
 
+from weft.server.channel import Beams
 from weft.server.engine.pace import LEARNED_STEPS, Pace
 from weft.server.engine.step_time import StepTime
 
@@ -29,6 +31,13 @@ def test_prompts_take_their_steps(ahead: int, own: int, steps: int) -> None:
 def test_decodes_leave_less_of_a_step_to_prompts() -> None:
     decodes = [sequence(number, tokens=[1]) for number in range(8)]
     wait_s = make_pace(num_steps=300).least_wait_s(ahead=0, own=16, running=decodes)
+    assert wait_s == pytest.approx(2 * STEP_S, rel=0.2)
+
+
+def test_beams_decode_as_many_rows() -> None:
+    beams = sequence(1, tokens=[1])
+    beams.request = structs.replace(beams.request, beams=Beams(8))
+    wait_s = make_pace(num_steps=300).least_wait_s(ahead=0, own=15, running=[beams])
     assert wait_s == pytest.approx(2 * STEP_S, rel=0.2)
 
 

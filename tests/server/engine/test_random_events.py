@@ -13,16 +13,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from weft.server.channel import Priority
+from weft.server.channel import Beams, EarlyStopping, Priority
 from weft.server.config import POLICIES, SchedulingConfig
 from weft.server.engine.places import Clear, Close, Command, Copy, Fetch, Open, Park, Place
 from weft.server.engine.plan import Chunk, Plan
 from weft.server.engine.sequence import Sequence, State
-from weft.server.errors import DeadlineExceeded, QueueFull
+from weft.server.errors import DeadlineExceeded, QueueFull, RequestInvalid
 
-from .plans import BLOCK_TOKENS, IMAGE_SIZE, LIMITS, VOCABULARY, Bench, next_token
+from .plans import (
+    BLOCK_TOKENS,
+    IMAGE_SIZE,
+    LIMITS,
+    VOCABULARY,
+    Bench,
+    next_token,
+    search_alone,
+)
 
-STOPS = frozenset(range(0, VOCABULARY, 7))
+ENDS = (frozenset(range(0, VOCABULARY, 7)), frozenset(range(3)))  # without and with beams
 Content = tuple[str, str | None, tuple[int, ...]]  # tenant, digest, tokens up to this one
 
 
@@ -31,6 +39,14 @@ class Memory:
 
     def __init__(self) -> None:
         self._at: dict[tuple[int, int], Content] = {}
+
+    def copy(self, chunk: Chunk) -> None:
+        """Copy the block that the chunk's first one has to be a copy of, if there is one."""
+        if chunk.source is None:
+            return
+        target = chunk.sequence.blocks[chunk.start // BLOCK_TOKENS]
+        for offset in range(chunk.start % BLOCK_TOKENS):
+            self._at[target, offset] = self._at[chunk.source, offset]
 
     def run(self, chunk: Chunk) -> None:
         """Write what the chunk computes, and check all that it reads."""
@@ -78,6 +94,8 @@ class Events(RuleBasedStateMachine):
         max_tokens=st.integers(1, 20),
         left_s=st.sampled_from([None, None, 3.0, 30.0]),
         stops=st.booleans(),
+        num_beams=st.sampled_from([1, 1, 2, 3]),
+        early=st.sampled_from(EarlyStopping),
     )
     def submit(
         self,
@@ -89,18 +107,25 @@ class Events(RuleBasedStateMachine):
         max_tokens: int,
         left_s: float | None,
         stops: bool,
+        num_beams: int,
+        early: EarlyStopping,
     ) -> None:
+        has_beams = num_beams > 1
         try:
             stream = self.bench.submit(
                 list(range(start, start + length)),
                 digest=digest,
                 max_tokens=max_tokens,
-                stop_tokens=STOPS if stops else frozenset(),
                 salt=tenant,
                 priority=priority,
                 deadline=None if left_s is None else self.bench.now + left_s,
+                stop_tokens=ENDS[has_beams] if stops else frozenset(),
+                beams=Beams(num_beams, num_beams, 0.5, early) if has_beams else None,
             )
         except (QueueFull, DeadlineExceeded):
+            return
+        except RequestInvalid:
+            assert has_beams
             return
         self.open.add(stream)
 
@@ -149,6 +174,8 @@ class Events(RuleBasedStateMachine):
             plan = bench.scheduler.plan(bench.now)
         self.check_plan(plan)
         for chunk in plan.chunks:
+            self.memory.copy(chunk)
+        for chunk in plan.chunks:
             self.memory.run(chunk)
         self.land()
         self.flight = plan
@@ -159,7 +186,7 @@ class Events(RuleBasedStateMachine):
         flight, self.flight = self.flight, None
         if flight is not None:
             for ended in self.bench.run(flight):
-                self.check_tokens(ended.sequence)
+                self.check_answer(ended.sequence)
                 self.open.remove(ended.sequence.request.stream)
 
     # What the engine does on its own
@@ -215,9 +242,12 @@ class Events(RuleBasedStateMachine):
         if plan.follows:
             assert self.flight is not None
             in_flight = {chunk.sequence: chunk.stop for chunk in self.flight.chunks}
+        planned = [chunk.sequence for chunk in plan.chunks]
         written = []
-        for sequence, start, stop, _ in plan.chunks:
-            assert sequence.state is State.RUNNING
+        for sequence, start, stop, _, _ in plan.chunks:
+            leader = sequence.leader or sequence
+            assert leader.state is State.RUNNING
+            assert set(leader.rows) <= set(planned), "only some beams are planned"
             assert start == in_flight.get(sequence, sequence.num_computed)
             assert start < stop <= len(sequence.tokens) + (sequence in in_flight)
             assert (sequence.slot is None) == (sequence.digest is None)
@@ -227,7 +257,11 @@ class Events(RuleBasedStateMachine):
             written += sequence.blocks[start // BLOCK_TOKENS : -(-stop // BLOCK_TOKENS)]
         assert len(set(written)) == len(written), "two sequences write one block"
 
-    def check_tokens(self, sequence: Sequence) -> None:
+    def check_answer(self, sequence: Sequence) -> None:
+        if sequence.request.beams is not None:
+            found = self.bench.hypotheses[sequence.request.stream]
+            assert found == search_alone(sequence.request)
+            return
         tokens = list(sequence.request.tokens)
         while len(tokens) < len(sequence.tokens):
             tokens.append(next_token(tokens))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.server.channel import EngineMessage, Failed, Finished
+from weft.server.channel import Beams, EngineMessage, Failed, Finished
 from weft.server.engine.plan import Ended
 from weft.server.engine.sequence import State
 from weft.server.engine.streams import REFUSALS, Streams
@@ -47,6 +47,22 @@ def test_sequence_that_fails_is_taken_out_and_told(
     assert (streams.get(FRONT, 1), streams.get(FRONT, 2), len(streams)) == (None, second, 1)
     streams.check_integrity(bench.scheduler.running)
     assert streams.drop(FRONT, 1) is None
+
+
+def test_sequence_fails_once_whatever_its_beams_meet(
+    bench: Bench, streams: Streams, heard: Heard
+) -> None:
+    bench.submit([5, 6], beams=Beams(3))
+    streams.add(bench.scheduler.waiting[-1])
+    for _ in range(2):
+        bench.step()
+    beams = [chunk.sequence for chunk in bench.plan().chunks if chunk.sequence.leader]
+    assert len(beams) == 3
+    for beam in beams:
+        streams.fail(beam, "STEP_FAILED", "why")
+    assert heard == [(FRONT, Failed(3, "STEP_FAILED", "why"))]
+    assert len(bench.scheduler.running) == len(streams) == 2
+    bench.scheduler.check_integrity()
 
 
 def test_sequence_that_ends_says_what_it_took(bench: Bench, streams: Streams, heard: Heard) -> None:

@@ -17,9 +17,13 @@ from weft.adapters.sites import BaseFacts
 from weft.adapters.tensor_checks import Limits
 from weft.adapters.weights import CheckedAdapter, check_adapter
 from weft.server.channel import (
+    Beams,
+    EarlyStopping,
     EngineMessage,
     Failed,
     Finished,
+    Hypotheses,
+    Hypothesis,
     Located,
     Need,
     Placed,
@@ -107,6 +111,7 @@ class Answer:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs | None] = field(default_factory=list)
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+    hypotheses: list[Hypothesis] = field(default_factory=list)
     finished: Finished | None = None
     failed: Failed | None = None
 
@@ -144,13 +149,11 @@ class Front:
     def hear(self, peer: bytes, message: EngineMessage) -> bool:
         match message:
             case Tokens():
-                logprobs = message.logprobs or [None] * len(message.tokens)
-                rows = zip(message.streams, message.tokens, logprobs, strict=True)
-                for stream, token, logprob in rows:
-                    self.answers[stream].tokens.append(token)
-                    self.answers[stream].logprobs.append(logprob)
+                self.hear_tokens(message)
             case PromptLogprobs():
                 self.answers[message.stream].prompt_logprobs += message.logprobs
+            case Hypotheses():
+                self.answers[message.stream].hypotheses += message.hypotheses
             case Finished():
                 self.answers[message.stream].finished = message
             case Failed():
@@ -164,6 +167,12 @@ class Front:
             case Placed() | Unplaced() | Located():
                 self.placed.append(message)
         return not self.is_gone
+
+    def hear_tokens(self, message: Tokens) -> None:
+        logprobs = message.logprobs or [None] * len(message.tokens)
+        for stream, token, logprob in zip(message.streams, message.tokens, logprobs, strict=True):
+            self.answers[stream].tokens.append(token)
+            self.answers[stream].logprobs.append(logprob)
 
     def submit(
         self,
@@ -179,6 +188,7 @@ class Front:
         grammar: str | None = None,
         after: int | None = None,
         prompt_logprobs: int | None = None,
+        beams: Beams | None = None,
     ) -> int:
         """Submit a request for the adapter `model`, or for the base; answer its stream."""
         stream = len(self.answers) + 1
@@ -197,6 +207,7 @@ class Front:
             grammar=grammar,
             after=after,
             prompt_logprobs=prompt_logprobs,
+            beams=beams,
         )
         self.engine.receive(FRONT, request)
         return stream
@@ -279,6 +290,28 @@ class Reference:
         logits_TV = self._model(input_ids=torch.tensor([tokens])).logits[0, :-1]
         found = logits_TV.log_softmax(-1).gather(1, torch.tensor(tokens[1:])[:, None])
         return list(found[:, 0].tolist())
+
+    @torch.inference_mode()
+    def search(
+        self, tokens: list[int], beams: Beams, **options: object
+    ) -> list[tuple[list[int], float]]:
+        """What the beam search of `generate` adds to a prompt, padded, with scores."""
+        prompt = torch.tensor([tokens])
+        early = {EarlyStopping.HEURISTIC: False, EarlyStopping.FIRST: True}
+        found = self._model.generate(  # type: ignore[operator]
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            num_beams=beams.num,
+            num_return_sequences=beams.num_best,
+            length_penalty=beams.length_penalty,
+            early_stopping=early.get(beams.early_stopping, "never"),
+            return_dict_in_generate=True,
+            output_scores=True,
+            **options,
+        )
+        rows = found.sequences[:, len(tokens) :].tolist()
+        return list(zip(rows, found.sequences_scores.tolist(), strict=True))
 
     @torch.inference_mode()
     def generate(self, tokens: list[int], **options: object) -> list[int]:
