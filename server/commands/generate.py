@@ -14,14 +14,25 @@ from rich.table import Table
 from rich.text import Text
 
 from weft.client import Answer, AsyncClient, Sampling, Stopping, WeftError, system, user
-from weft.client.generation import generate_request
-from weft.protos.v1.inference_pb2 import Constraint, GenerateRequest, GenerateResponse
+from weft.protos.v1.inference_pb2 import (
+    EARLY_STOPPING_FIRST,
+    EARLY_STOPPING_HEURISTIC,
+    EARLY_STOPPING_NEVER,
+    Constraint,
+    GenerateRequest,
+    GenerateResponse,
+)
 from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
 
 from .session import Session, SessionCommand
 from .terminal import document_of, short
 
 PRIORITIES = {"high": PRIORITY_HIGH, "normal": PRIORITY_NORMAL, "low": PRIORITY_LOW}
+EARLY_STOPPING = {
+    "heuristic": EARLY_STOPPING_HEURISTIC,
+    "first": EARLY_STOPPING_FIRST,
+    "never": EARLY_STOPPING_NEVER,
+}
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -67,6 +78,13 @@ class Lane:
 @click.option("--stop", multiple=True, metavar="TEXT", help="Ends the completion; repeatable.")
 @click.option("--priority", type=click.Choice(list(PRIORITIES)), help="Class of the request.")
 @click.option("--n", type=click.IntRange(1, 8), help="So many completions.")
+@click.option("--num-beams", type=click.IntRange(1, 8), help="Beams of a search; --n are told.")
+@click.option(
+    "--length-penalty",
+    type=click.FloatRange(-10, 10),
+    help="Power of the length that divides what beams score.",
+)
+@click.option("--early-stopping", type=click.Choice(list(EARLY_STOPPING)), help="Of a beam search.")
 @click.option("--logprobs", type=click.IntRange(0, 20), help="Show so many alternatives.")
 @click.option("--prompt-logprobs", type=click.IntRange(0, 20), help="The same of the prompt.")
 @click.pass_obj
@@ -94,6 +112,9 @@ def generate(
     stop: tuple[str, ...],
     priority: str | None,
     n: int | None,
+    num_beams: int | None,
+    length_penalty: float | None,
+    early_stopping: str | None,
     logprobs: int | None,
     prompt_logprobs: int | None,
 ) -> None:
@@ -115,7 +136,15 @@ def generate(
         logit_bias=dict(map(read_bias, logit_bias)),
         seed=seed,
     )
-    whole = generate_request("", text="", sampling=sampling)
+    whole = GenerateRequest(
+        sampling=sampling,
+        n=n,
+        num_beams=num_beams,
+        length_penalty=length_penalty,
+        early_stopping=None if early_stopping is None else EARLY_STOPPING[early_stopping],
+        logprobs=logprobs,
+        prompt_logprobs=prompt_logprobs,
+    )
     if priority is not None:
         whole.priority = PRIORITIES[priority]
     whole.stopping.CopyFrom(Stopping(max_tokens=max_tokens, stop=stop, min_tokens=min_tokens))
@@ -128,12 +157,6 @@ def generate(
         raise click.UsageError("--json-schema, --regex and --grammar are forms; give one")
     for form in forms:
         whole.constraint.CopyFrom(form)
-    if n is not None:
-        whole.n = n
-    if prompt_logprobs is not None:
-        whole.prompt_logprobs = prompt_logprobs
-    if logprobs is not None:
-        whole.logprobs = logprobs
     if is_text:
         whole.text = prompt
     else:
@@ -250,8 +273,11 @@ def summary(lane: Lane) -> str:
     resolved, usage = lane.answer.resolved, lane.answer.usage
     if resolved is None or usage is None:
         return lane.name
+    ended = [c.finished for _, c in sorted(lane.answer.completions.items()) if c.finished]
+    scores = "".join(f"  {last.score:.4f}" for last in ended if last.HasField("score"))
     rate = 1000 * usage.generated_tokens / usage.decode_ms if usage.decode_ms else 0.0
     return (
         f"{resolved.model} {short(resolved.digest)}  {usage.prompt_tokens} + "
         f"{usage.generated_tokens} tokens  {rate:.1f} tokens/s  load {usage.load_ms:.0f} ms"
+        + (f"  scores{scores}" if scores else "")
     )

@@ -22,6 +22,7 @@ from weft.server.channel import (
     FrontSocket,
     Held,
     Hello,
+    Hypotheses,
     Locate,
     Located,
     Need,
@@ -64,7 +65,7 @@ class Token(NamedTuple):
     logprobs: TokenLogprobs | None
 
 
-Said = Token | PromptLogprobs | Finished
+Said = Token | PromptLogprobs | Hypotheses | Finished
 Event = Said | Exception
 
 
@@ -279,7 +280,7 @@ class EngineLink:
                     message.streams, message.tokens, logprobs, strict=False
                 ):
                     self._give(number, Token(number, token, found))
-            case PromptLogprobs():
+            case PromptLogprobs() | Hypotheses():
                 self._give(message.stream, message)
             case Finished():
                 self._give(message.stream, message, last=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from weft.protos.v1 import inference_pb2, types_pb2
 from weft.protos.v1.inference_pb2 import Chunk, GenerateResponse
-from weft.server.channel import Finished, PromptLogprobs, Submit, TokenLogprobs
+from weft.server.channel import Finished, Hypotheses, PromptLogprobs, Submit, TokenLogprobs
 from weft.server.errors import FieldViolation, PromptTooLong
 
 from .detokenizer import Detokenizer
@@ -105,7 +105,8 @@ class Generation:
             self._prompt = message.tokens
             return message
 
-        batches = link.stream(submit, n=self._plan.n, flush_s=self._plan.flush_s)
+        num_streams = 1 if self._plan.beams is not None else self._plan.n
+        batches = link.stream(submit, n=num_streams, flush_s=self._plan.flush_s)
         async with aclosing(batches):
             async for batch in batches:
                 for response in self._tell(batch, link):
@@ -152,9 +153,26 @@ class Generation:
                 yield GenerateResponse(chunk=self._chunk(completion, new))
                 if completion.stop is not None:
                     link.abort(stream)  # answered by Finished with the figures
+        yield from self._tell_ends(batch)
+
+    def _tell_ends(self, batch: list[Said]) -> Iterator[GenerateResponse]:
+        """What a batch brings of completions that end."""
         for event in batch:
-            if isinstance(event, Finished):
-                yield from self._end(self._completions[event.stream], event)
+            if isinstance(event, Hypotheses):
+                yield from self._found(event)
+            elif isinstance(event, Finished):
+                completion = self._completions[event.stream]
+                completion.finished = event
+                if self._plan.beams is None:  # whose completions have ended
+                    yield from self._end(completion, event.reason)
+
+    def _found(self, found: Hypotheses) -> Iterator[GenerateResponse]:
+        """A completion for each hypothesis of a beam search: one chunk, and its end."""
+        for index, hypothesis in enumerate(found.hypotheses):
+            completion = Completion(index, found.stream, self._detokenizer())
+            said = [Token(found.stream, token, None) for token in hypothesis.tokens]
+            yield GenerateResponse(chunk=self._chunk(completion, said))
+            yield from self._end(completion, hypothesis.reason, score=hypothesis.score)
 
     def _chunk(self, completion: Completion, tokens: list[Token]) -> Chunk:
         """Text and tokens up to and including the one that completes a stop string, if one does."""
@@ -194,10 +212,11 @@ class Generation:
             token_id=token, token=self._tokenizer.token_bytes(token), logprob=logprob
         )
 
-    def _end(self, completion: Completion, last: Finished) -> Iterator[GenerateResponse]:
-        completion.finished = last
+    def _end(
+        self, completion: Completion, reason: str, *, score: float | None = None
+    ) -> Iterator[GenerateResponse]:
         finished = inference_pb2.Finished(
-            index=completion.index, generated_tokens=completion.num_tokens
+            index=completion.index, generated_tokens=completion.num_tokens, score=score
         )
         if completion.stop is not None:
             finished.reason = inference_pb2.FINISH_REASON_STOP_STRING
@@ -210,7 +229,7 @@ class Generation:
                 held += self._tokenizer.special_text(stopper)
             if held:
                 yield GenerateResponse(chunk=Chunk(index=completion.index, text=held))
-            finished.reason = REASONS[last.reason]
+            finished.reason = REASONS[reason]
             if stopper is not None:
                 finished.stop_token_id = stopper
         yield GenerateResponse(finished=finished)

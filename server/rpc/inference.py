@@ -83,6 +83,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                     grammar=plan.grammar,
                     after=first,
                     prompt_logprobs=None if index else plan.prompt_logprobs,
+                    beams=plan.beams,
                 )
 
             key = self._cache.key_of(plan, submit(0, 0, None))

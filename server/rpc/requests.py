@@ -9,8 +9,9 @@ from transformers import GenerationConfig
 
 from weft.adapters.errors import Unsupported
 from weft.protos.v1 import inference_pb2, types_pb2
-from weft.server.channel import Priority, Sampling
+from weft.server.channel import Beams, Priority, Sampling
 
+from .beams import read_beams
 from .constraints import read_constraint
 from .fields import MAX_REQUEST_ID, Findings
 
@@ -75,6 +76,7 @@ class Plan:
     logprobs: int | None
     prompt_logprobs: int | None
     flush_s: float
+    beams: Beams | None = None
     priority: Priority = Priority.NORMAL
     has_seed: bool = False
 
@@ -141,6 +143,7 @@ def read_generate(
         ("flush_ms", flush_ms, MAX_FLUSH_MS),
     ):
         findings.check(value <= limit, name, value, f"at most {limit}")
+    beams = read_beams(request, findings, n=n)
     grammar = None
     if request.HasField("constraint"):
         grammar = read_constraint(request.constraint, findings)
@@ -149,7 +152,7 @@ def read_generate(
     return Plan(
         request_id=request.request_id or secrets.token_hex(8),
         n=n,
-        sampling=sampling,
+        sampling=sampling if beams is None else structs.replace(sampling, temperature=0.0),
         max_tokens=stopping.max_tokens if stopping.HasField("max_tokens") else None,
         stop=tuple(stopping.stop),
         stop_tokens=ends | frozenset(stopping.stop_token_ids),
@@ -159,6 +162,7 @@ def read_generate(
         logprobs=request.logprobs if request.HasField("logprobs") else None,
         prompt_logprobs=(request.prompt_logprobs if request.HasField("prompt_logprobs") else None),
         flush_s=flush_ms / 1000,
+        beams=beams,
         priority=PRIORITIES[request.priority],
         has_seed=request.sampling.HasField("seed"),
     )
@@ -243,10 +247,5 @@ def _check_bias(bias: Mapping[int, float], findings: Findings, *, vocab_size: in
 
 def _refuse_unserved(request: inference_pb2.GenerateRequest) -> None:
     """Raise Unsupported for the first field that asks for what is declared but not served."""
-    asked = {
-        "num_beams": request.num_beams > 1,
-        "adapters": bool(request.adapters),
-    }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise Unsupported(f"{name} is not served by this server", field=name)
+    if request.adapters:
+        raise Unsupported("adapters is not served by this server", field="adapters")

@@ -8,7 +8,7 @@
 It needs grpcio and protobuf only, and knows the wire only.
 """
 
-from weft.protos.v1.inference_pb2 import ChatMessage, Constraint, Sampling, Stopping
+from weft.protos.v1.inference_pb2 import ChatMessage, Constraint, EarlyStopping, Sampling, Stopping
 from weft.protos.v1.types_pb2 import Priority
 
 from .errors import FieldViolation, WeftError, error_of_status
@@ -23,6 +23,7 @@ __all__ = [
     "Client",
     "Completion",
     "Constraint",
+    "EarlyStopping",
     "FieldViolation",
     "Priority",
     "Progress",

@@ -9,6 +9,7 @@ from weft.protos.v1.inference_pb2 import (
     ChatPrompt,
     Chunk,
     Constraint,
+    EarlyStopping,
     Finished,
     GenerateRequest,
     GenerateResponse,
@@ -40,6 +41,9 @@ class GenerateOptions(TypedDict, total=False):
     stopping: Stopping
     constraint: Constraint
     n: int
+    num_beams: int
+    length_penalty: float
+    early_stopping: EarlyStopping
     logprobs: int
     prompt_logprobs: int
     priority: Priority

@@ -3,9 +3,15 @@
 import pytest
 
 from tests.client.service import State
-from weft.protos.v1.inference_pb2 import GenerateRequest
-from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_UNSPECIFIED
-from weft.server.commands.generate import Lane, side_by_side
+from weft.protos.v1.inference_pb2 import (
+    EARLY_STOPPING_NEVER,
+    Finished,
+    GenerateRequest,
+    GenerateResponse,
+    Usage,
+)
+from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_UNSPECIFIED, ResolvedAdapter
+from weft.server.commands.generate import Lane, side_by_side, summary
 
 from .conftest import Weft
 
@@ -52,6 +58,28 @@ def test_options_reach_the_request(weft: Weft, state: State) -> None:
     assert request.constraint.regex == "a+"
 
 
+def test_options_of_a_beam_search_reach_the_request(weft: Weft, state: State) -> None:
+    weft(
+        *("generate", "support", "x", "--num-beams", "4", "--length-penalty", "-0.5"),
+        *("--early-stopping", "never"),
+    )
+    [request] = requests_in(state)
+    assert (request.num_beams, request.length_penalty) == (4, -0.5)
+    assert request.early_stopping == EARLY_STOPPING_NEVER
+
+
+def test_scores_of_a_beam_search_are_in_the_summary() -> None:
+    lane = Lane(GenerateRequest(model="m", num_beams=2, n=2))
+    for response in (
+        GenerateResponse(resolved=ResolvedAdapter(model="m@1")),
+        GenerateResponse(finished=Finished(index=0, score=-0.25)),
+        GenerateResponse(finished=Finished(index=1, score=-1.5)),
+        GenerateResponse(usage=Usage()),
+    ):
+        lane.answer.add(response)
+    assert summary(lane).endswith("scores  -0.2500  -1.5000")
+
+
 def test_what_is_not_said_is_left_to_the_server(weft: Weft, state: State) -> None:
     weft("generate", "support", "x")
     [request] = requests_in(state)
@@ -96,6 +124,8 @@ def test_a_text_prompt_has_no_system_message(weft: Weft) -> None:
         ["--top-p", "0"],
         ["--max-tokens", "0"],
         ["--logprobs", "21"],
+        ["--num-beams", "9"],
+        ["--early-stopping", "late"],
     ],
 )
 def test_a_value_out_of_range_is_a_usage_error(weft: Weft, option: list[str]) -> None:

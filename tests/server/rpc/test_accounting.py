@@ -70,7 +70,7 @@ def test_one_line_at_a_requests_end_has_ids_counts_and_times(
         ({"model": "nobody"}, "MODEL_NOT_FOUND"),
         ({"logprobs": 99}, "REQUEST_INVALID"),
         ({"max_tokens": 9999}, "PROMPT_TOO_LONG"),
-        ({"num_beams": 4}, "FEATURE_UNSUPPORTED"),
+        ({"num_beams": 4, "logprobs": 1}, "FEATURE_UNSUPPORTED"),
     ],
 )
 def test_a_refused_request_has_its_line_and_count_too(

@@ -20,6 +20,8 @@ from weft.server.channel import (
     FrontMessage,
     Held,
     Hello,
+    Hypotheses,
+    Hypothesis,
     Locate,
     Located,
     Need,
@@ -150,6 +152,18 @@ async def test_each_stream_gets_its_own_tokens(engine: Engine, link: EngineLink)
     engine.say(finished(second.stream))
     assert await reads[0] == [Token(first.stream, 10, None), finished(first.stream)]
     assert await reads[1] == [Token(second.stream, 20, None), finished(second.stream)]
+
+
+async def test_what_a_beam_search_finds_comes_before_its_end(
+    engine: Engine, link: EngineLink
+) -> None:
+    reading = asyncio.create_task(read(link))
+    started = await engine.hear()
+    assert isinstance(started, Submit)
+    found = Hypotheses(started.stream, [Hypothesis([1, 2], -0.5, "stop")])
+    engine.say(found)
+    engine.say(finished(started.stream))
+    assert await reading == [found, finished(started.stream)]
 
 
 async def test_streams_of_one_request_come_together_and_end_one_by_one(

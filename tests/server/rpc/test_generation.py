@@ -7,7 +7,15 @@ import pytest
 
 from weft.protos.v1 import inference_pb2, types_pb2
 from weft.protos.v1.inference_pb2 import GenerateResponse
-from weft.server.channel import Finished, Sampling, Submit, TokenLogprobs
+from weft.server.channel import (
+    Beams,
+    Finished,
+    Hypotheses,
+    Hypothesis,
+    Sampling,
+    Submit,
+    TokenLogprobs,
+)
 from weft.server.errors import PromptTooLong
 from weft.server.rpc.engine_link import EngineLink, Said, Token
 from weft.server.rpc.generation import Generation, Outcome, longest_completion
@@ -23,6 +31,7 @@ def plan(
     include_stop: bool = False,
     min_tokens: int = 0,
     n: int = 1,
+    beams: Beams | None = None,
 ) -> Plan:
     return Plan(
         request_id="r",
@@ -37,6 +46,7 @@ def plan(
         logprobs=None,
         prompt_logprobs=None,
         flush_s=0.0,
+        beams=beams,
     )
 
 
@@ -217,6 +227,28 @@ async def test_completions_of_one_prompt_are_told_apart(tokenizer: Tokenizer) ->
     usage = responses[-1].usage
     assert (usage.prompt_tokens, usage.generated_tokens) == (3, len(one) + len(two))
     assert outcome.reason == "LENGTH"
+
+
+async def test_hypotheses_are_completions_that_come_whole_and_with_their_score(
+    tokenizer: Tokenizer,
+) -> None:
+    [end] = ids(tokenizer, "<|end|>")
+    one, two = [*ids(tokenizer, "the quick fox"), end], ids(tokenizer, "the lazy dog")
+    found = [Hypothesis(one, -0.5, "stop"), Hypothesis(two, -0.75, "length")]
+    link = Spoken([[Hypotheses(5, found)], [finished("stop")]])
+    wanted = plan(n=2, beams=Beams(4, 2), stop_tokens=frozenset([end]))
+    responses, outcome = await run(tokenizer, wanted, link)
+    kinds = [response.WhichOneof("event") for response in responses]
+    assert kinds == ["chunk", "finished", "chunk", "finished", "usage"]
+    assert [r.chunk.text for r in responses[::2][:2]] == ["the quick fox", "the lazy dog"]
+    assert list(responses[0].chunk.token_ids) == one
+    ends = [response.finished for response in responses[1::2]]
+    assert [(end.index, end.score) for end in ends] == [(0, -0.5), (1, -0.75)]
+    assert [end.generated_tokens for end in ends] == [len(one), len(two)]
+    assert ends[0].stop_token_id == end
+    assert not ends[1].HasField("stop_token_id")
+    assert responses[-1].usage.generated_tokens == len(one) + len(two)
+    assert outcome.reason == "STOP"
 
 
 async def test_a_stop_string_ends_its_own_completion_only(tokenizer: Tokenizer) -> None:

@@ -121,6 +121,28 @@ def test_prompt_logprobs_have_every_token_of_the_prompt_but_the_first(
         assert not any(c.prompt_logprobs for i, c in answer.completions.items() if i)
 
 
+def test_beams_answer_their_best_hypotheses_with_scores(
+    weft: Client, version: types_pb2.Version
+) -> None:
+    model = f"{version.adapter}:prod"
+    request = generate_request(model, num_beams=4, n=3, length_penalty=0.5, prompt_logprobs=0)
+    found = events(weft, request)
+    kinds = [kind for kind, _ in itertools.groupby(found, lambda event: event.WhichOneof("event"))]
+    assert kinds == ["resolved", *["chunk", "finished"] * 3, "usage"]
+    answer = answer_of(weft, request)
+    completions = [answer.completions[index] for index in range(3)]
+    assert len({completion.text for completion in completions}) == 3
+    ends = [completion.finished for completion in completions if completion.finished]
+    scores = [end.score for end in ends]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] < 0
+    assert answer.usage is not None
+    assert answer.usage.generated_tokens == sum(len(c.token_ids) for c in completions)
+    assert len(completions[0].prompt_logprobs) == answer.usage.prompt_tokens - 1
+    best = answer_of(weft, generate_request(model, num_beams=4, length_penalty=0.5))
+    assert (best.text, len(best.completions)) == (completions[0].text, 1)
+
+
 def test_without_logprobs_there_are_none(weft: Client) -> None:
     assert not answer_of(weft, generate_request()).completions[0].logprobs
 
@@ -377,8 +399,8 @@ def test_every_violation_of_a_request_comes_back(weft: Client) -> None:
 
 def test_what_is_not_served_is_refused_by_name(weft: Client) -> None:
     with refusal("FEATURE_UNSUPPORTED") as caught:
-        text_of(weft, num_beams=2)
-    assert caught.value.metadata == {"field": "num_beams"}
+        text_of(weft, num_beams=2, logprobs=1)
+    assert caught.value.metadata == {"field": "logprobs"}
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -75,6 +75,7 @@ def fields_refused(request: GenerateRequest) -> set[str]:
         (changed(stopping=Stopping(max_tokens=4, min_tokens=5)), "stopping.min_tokens"),
         (changed(n=0), "n"),
         (changed(n=9), "n"),
+        (changed(num_beams=9), "num_beams"),
         (changed(constraint=Constraint()), "constraint"),
         (changed(constraint=Constraint(regex="(")), "constraint.regex"),
     ],
@@ -103,7 +104,6 @@ def test_a_refusal_names_value_and_limit() -> None:
 @pytest.mark.parametrize(
     ("request_", "name"),
     [
-        (changed(num_beams=2), "num_beams"),
         (changed(adapters=[WeightedAdapter(model="x")]), "adapters"),
     ],
     ids=str,

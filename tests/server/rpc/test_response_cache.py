@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 
 from weft.protos.v1.inference_pb2 import Chunk, GenerateRequest, GenerateResponse
 from weft.protos.v1.inference_pb2 import Sampling as SamplingMessage
-from weft.server.channel import Priority, Submit
+from weft.server.channel import Beams, EarlyStopping, Priority, Submit
 from weft.server.rpc.requests import Defaults, Plan, read_generate
 from weft.server.rpc.response_cache import ResponseCache
 
@@ -58,6 +58,9 @@ def test_the_key_is_all_that_decides_an_answer_and_nothing_else() -> None:
         key(cache, plan, grammar="{}"),
         key(cache, plan, min_tokens=1),
         key(cache, plan, logprobs=0),
+        key(cache, plan, beams=Beams(2)),
+        key(cache, plan, beams=Beams(2, length_penalty=0.5)),
+        key(cache, plan, beams=Beams(2, early_stopping=EarlyStopping.NEVER)),
         key(cache, plan, sampling=structs.replace(plan.sampling, frequency_penalty=1.0)),
         key(cache, replace(plan, n=2)),
         key(cache, replace(plan, stop=("x",))),
