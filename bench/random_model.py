@@ -1,8 +1,17 @@
 """A Llama of a given shape with random weights, built on its device, and its facts."""
 
+from pathlib import Path
+
 import torch
+from tokenizers import Tokenizer, models
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from weft.adapters.digest import Json, canonical_json, digest_bytes
 from weft.adapters.sites import BaseFacts
@@ -35,6 +44,14 @@ def build_model(
         )
     model.eval().requires_grad_(False)
     return model
+
+
+def save_base(model: PreTrainedModel, shape: Shape, folder: Path) -> None:
+    """Save the model, and a tokenizer that names every token by its number."""
+    model.save_pretrained(folder)
+    words = {f"t{i}": i for i in range(shape.vocab_size)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="t0"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
 
 
 def make_config(shape: Shape, *, std: float = STD) -> PretrainedConfig:

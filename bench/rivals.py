@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from .bed import Bed
 from .errors import PeerMissing
 from .options import EngineOptions
-from .peers import hf_peft, vllm_cpu
+from .peers import hf_peft, openai, vllm_cpu, weft_grpc
 from .peers.peer import Peer
 from .random_model import build_model
 from .record import Gap
@@ -37,13 +37,25 @@ def open_rivals(bed: Bed, folder: Path, *, num_together: int, stack: ExitStack) 
     missing = []
     for name in bed.options.peers:
         try:
-            if name == hf_peft.NAME:
-                peers[name] = hf_peft.HfPeft(_build(bed), bed.loras)
-            else:
-                peers[name] = _open_vllm(bed, folder, num_together, stack)
+            peers[name] = _open(name, bed, folder, num_together, stack)
         except PeerMissing:
             missing.append(Gap(name, "", "not installed"))
     return Rivals(peers, missing)
+
+
+def _open(name: str, bed: Bed, folder: Path, num_together: int, stack: ExitStack) -> Peer:
+    options: EngineOptions = bed.options
+    if name == hf_peft.NAME:
+        return hf_peft.HfPeft(_build(bed), bed.loras)
+    if name == openai.NAME and options.openai is not None:
+        return openai.OpenAi(options.openai.url, options.openai.model, bed.loras)
+    if name == weft_grpc.NAME and options.weft_address is not None:
+        return stack.enter_context(closing(weft_grpc.WeftGrpc(options.weft_address, bed.loras)))
+    if name == vllm_cpu.NAME and options.vllm_python is not None:
+        return stack.enter_context(
+            closing(_open_vllm(bed, options.vllm_python, folder, num_together))
+        )
+    raise PeerMissing(f"{name}: not installed")
 
 
 def _build(bed: Bed) -> PreTrainedModel:
@@ -58,14 +70,12 @@ def _build(bed: Bed) -> PreTrainedModel:
     )
 
 
-def _open_vllm(bed: Bed, folder: Path, num_together: int, stack: ExitStack) -> vllm_cpu.VllmCpu:
+def _open_vllm(bed: Bed, python: Path, folder: Path, num_together: int) -> vllm_cpu.VllmCpu:
     options: EngineOptions = bed.options
-    if options.vllm_python is None:
-        raise PeerMissing(f"{vllm_cpu.NAME}: not installed")
     model = folder / "base"
     _build(bed).save_pretrained(model)
-    peer = vllm_cpu.VllmCpu(
-        options.vllm_python,
+    return vllm_cpu.VllmCpu(
+        python,
         model,
         bed.loras,
         dtype=options.dtype,
@@ -75,4 +85,3 @@ def _open_vllm(bed: Bed, folder: Path, num_together: int, stack: ExitStack) -> v
         threads=options.threads,
         log=folder / "vllm.log",
     )
-    return stack.enter_context(closing(peer))

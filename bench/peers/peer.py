@@ -26,3 +26,8 @@ class Peer(Protocol):
         self, prompts: Sequence[list[int]], digests: Sequence[str | None], *, new_tokens: int
     ) -> Timing:
         """Run a batch once."""
+
+
+def rotate(prompts: Sequence[list[int]], num: int) -> list[list[int]]:
+    """The same tokens from another one on, so that a server that keeps prefixes finds none."""
+    return [tokens[num % len(tokens) :] + tokens[: num % len(tokens)] for tokens in prompts]

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
 
 from weft.adapters.sites import BaseFacts
 from weft.bench.errors import DiskTooSmall
-from weft.bench.random_model import build_model, describe
+from weft.bench.random_model import build_model, describe, save_base
 from weft.bench.shapes import SHAPES, Shape
 from weft.server.child import Server, run_server
 
@@ -72,7 +70,7 @@ def check_disk(setting: Setting, folder: Path) -> None:
 
 
 def _save_base(shape: Shape, options: HostOptions, folder: Path) -> BaseFacts:
-    """Save random weights, and a tokenizer that names every token by its number."""
+    """Save random weights and a tokenizer."""
     model = build_model(
         shape,
         seed=options.seed,
@@ -82,10 +80,7 @@ def _save_base(shape: Shape, options: HostOptions, folder: Path) -> BaseFacts:
         std=options.std,
     )
     facts = describe(model, shape, seed=options.seed)
-    model.save_pretrained(folder)
-    words = {f"t{i}": i for i in range(shape.vocab_size)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="t0"))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    save_base(model, shape, folder)
     return facts
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from weft.bench.command import bench
-from weft.bench.cpu import cpu_suite, judge
+from weft.bench.cpu import cpu_options, cpu_suite, judge
 from weft.bench.record import Ratio
 from weft.bench.record_file import read_record
 
@@ -28,7 +28,7 @@ def test_small_suite_runs_from_end_to_end(tmp_path: Path) -> None:
 
 
 def test_set_up_is_the_goals() -> None:
-    suite = cpu_suite(small=False, vllm_python=None)
+    suite = cpu_suite(cpu_options(small=False), small=False)
     options = suite.options
     assert (options.batch, options.prompt_tokens, options.new_tokens) == (16, 64, 64)
     assert (options.dtype, options.threads, options.seed) == ("bfloat16", 2, 0)
