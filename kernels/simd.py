@@ -2,7 +2,8 @@
 
 LLVM gives a vector the machine's own registers: one of AVX-512, two of AVX2. `load` and `store`
 convert from and to what an array holds: float32, the bits of a bfloat16 (as uint16) or of a
-float16 (as int16), of which numba knows neither, or whole numbers from -128 to 127 (int8).
+float16 (as int16), of which numba knows neither, or whole numbers from -128 to 127 with 128 added
+(as uint8), as oneDNN wants them.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,11 @@ BITS = ir.VectorType(ir.IntType(1), LANES)
 STORED = {torch.float32: np.float32, torch.float16: np.int16, torch.bfloat16: np.uint16}
 """What numpy and numba, who know neither half, take the elements of a tensor for."""
 
-KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS, types.int8: BYTES}
+KINDS = {types.float32: FLOATS, types.int16: HALVES, types.uint16: SHORTS, types.uint8: BYTES}
 NAMES = {FLOATS: "v16f32", HALVES: "v16f16", SHORTS: "v16i16", BYTES: "v16i8"}
 
-TO_WHOLE = 1.5 * 2**23
+ZERO_POINT = 128
+TO_WHOLE = 1.5 * 2**23 + ZERO_POINT
 """Added to a small float, it leaves the nearest whole number, the even of two, in the low bits."""
 
 LOG2_E = np.float32(1.44269504)
@@ -280,7 +282,9 @@ def _widen(builder: Builder, values: Any, stored: Any) -> Any:
     if stored is HALVES:
         return builder.fpext(values, FLOATS)
     if stored is BYTES:
-        return builder.sitofp(values, FLOATS)
+        return builder.fsub(
+            builder.uitofp(values, FLOATS), ir.Constant(FLOATS, [float(ZERO_POINT)] * LANES)
+        )
     high = builder.shl(builder.zext(values, INTS), _ints(16))
     return builder.bitcast(high, FLOATS)
 

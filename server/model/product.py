@@ -82,9 +82,10 @@ class Int8:
     """
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
-        from weft.kernels import quantise_cpu  # here, for numba need not be beside a GPU
+        from weft.kernels import quantise_cpu, simd  # here, for numba need not be beside a GPU
 
         self._ops = quantise_cpu
+        self._zero_point = simd.ZERO_POINT
         q_NK, scale_N1, self._bias_N = _quantise(linears, torch.int8)
         self._weight: Tensor = torch.ops.onednn.qlinear_prepack(q_NK, None)
         self._scale_N = scale_N1.flatten()
@@ -93,7 +94,7 @@ class Int8:
     def __call__(self, x_TK: Tensor) -> Tensor:
         q_TK, scale_T1 = self._ops.quantise_rows_cpu(x_TK.contiguous())
         y_TN: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q_TK, 1.0, 0, self._weight, self._scale_N, self._zero_N,
+            q_TK, 1.0, self._zero_point, self._weight, self._scale_N, self._zero_N,
             None, 1.0, 0, x_TK.dtype, "none", [], "",
         )  # fmt: skip
         self._ops.rescale_rows_cpu(y_TN, scale_T1, self._bias_N)
