@@ -37,22 +37,23 @@ def build_batch(
     num_B = stop_B - start_B
     indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
     sequence_T = np.repeat(np.arange(len(chunks)), num_B)
-    given_T = np.fromiter(
-        plan.follows
-        or chain.from_iterable((*c.sequence.tokens[c.start : c.stop], *c.drafts) for c in chunks),
-        np.int64,
-        count=indptr_B1[-1],
+    tokens_T = np.fromiter(
+        chain.from_iterable(chunk.tokens for chunk in chunks), np.int64, count=indptr_B1[-1]
     )
     positions_T = np.arange(indptr_B1[-1]) + (start_B - indptr_B1[:-1])[sequence_T]
     table_BM = _block_table(plan)
     cache_index_T = table_BM[sequence_T, positions_T // block_tokens].astype(np.int64)
     cache_index_T = cache_index_T * block_tokens + positions_T % block_tokens
     logit_rows = _logit_rows(plan, indptr_B1)
-    given, positions, cache_index, rows = _send(
-        (given_T, positions_T, cache_index_T, logit_rows), device
+    unread = [(n, row) for n, row in zip(indptr_B1, plan.follows, strict=False) if row is not None]
+    at, drawn = np.array(unread, np.int64).reshape(-1, 2).T
+    tokens, positions, cache_index, rows, at_D, drawn_D = _send(
+        (tokens_T, positions_T, cache_index_T, logit_rows, at, drawn), device
     )
+    if drawn_B is not None:
+        tokens.index_copy_(0, at_D, drawn_B.index_select(0, drawn_D))
     return ModelBatch(
-        tokens_T=given if drawn_B is None else drawn_B.index_select(0, given),
+        tokens_T=tokens,
         positions_T=positions,
         cache_index_T=cache_index,
         indptr_B1=indptr_B1.tolist(),

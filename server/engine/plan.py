@@ -36,6 +36,11 @@ class Chunk(NamedTuple):
         return self.stop >= len(self.sequence.tokens)
 
     @property
+    def tokens(self) -> list[int]:
+        """What it computes, its drafts with it; 0 for a token that nobody has read."""
+        return [*self.sequence.tokens[self.start : self.stop], *self.drafts] or [0]
+
+    @property
     def position(self) -> int:
         """Of the token that it draws, counted from the first one generated."""
         return self.stop - len(self.sequence.request.tokens)
@@ -65,12 +70,12 @@ class Plan(NamedTuple):
     """The chunks of a step.
 
     Attributes:
-        follows: Where the tokens are those that the step before draws, and nobody has read them:
-            the row of its draws for every chunk. Empty where the host knows the tokens.
+        follows: For every chunk the row of the step before whose draw is its token, if nobody has
+            read that; None where the host knows the tokens. Empty where it knows all.
     """
 
     chunks: tuple[Chunk, ...]
-    follows: tuple[int, ...] = ()
+    follows: tuple[int | None, ...] = ()
 
     @property
     def num_tokens(self) -> int:
@@ -106,10 +111,16 @@ class Plan(NamedTuple):
 
 @dataclass(slots=True)
 class Draft:
-    """A plan in the making: tokens per sequence, and the tokens that may still be added."""
+    """A plan in the making: tokens per sequence, and the tokens that may still be added.
+
+    Attributes:
+        num_ending: Running sequences that are not in it, for the step in flight ends them.
+    """
 
     budget: int
+    num_ending: int = 0
     _chunks: dict[Sequence, Chunk] = field(default_factory=dict)
+    _rows: dict[Sequence, int] = field(default_factory=dict)
 
     def add(self, sequence: Sequence, num: int) -> None:
         start = sequence.num_computed
@@ -124,6 +135,12 @@ class Draft:
             beam.source = None
             self.budget -= num
 
+    def follow(self, chunk: Chunk, row: int) -> None:
+        """Add the token that a chunk in flight draws, in this row of its step."""
+        self._chunks[chunk.sequence] = Chunk(chunk.sequence, chunk.stop, chunk.stop + 1)
+        self._rows[chunk.sequence] = row
+        self.budget -= 1
+
     def drop(self, sequence: Sequence) -> None:
         for row in sequence.rows:
             chunk = self._chunks.pop(row, None)
@@ -131,7 +148,8 @@ class Draft:
                 self.budget += chunk.stop - chunk.start
 
     def plan(self) -> Plan:
-        return Plan(tuple(self._chunks.values()))
+        follows = tuple(map(self._rows.get, self._chunks)) if self._rows else ()
+        return Plan(tuple(self._chunks.values()), follows)
 
 
 class Ended(NamedTuple):

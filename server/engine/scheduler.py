@@ -22,7 +22,7 @@ from .kv_cache import BlockAllocator, root_key
 from .limits import Limits, Queued
 from .order import Order
 from .pace import Pace
-from .plan import Chunk, Draft, Ended, Plan
+from .plan import Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
 from .tables import BlockTables
@@ -158,30 +158,29 @@ class Scheduler:
         return draft.plan()
 
     def follow(self, plan: Plan, now: float) -> Plan | None:
-        """The step after one whose draws nobody has read: one more token of whoever does not end.
+        """The step after one whose draws nobody has read: one more token of whoever does not end
+        for certain, and admissions. None where it takes the draws to tell, or nobody is left.
 
-        Holds blocks for it. None where the draws, or somebody who may start, could make it another.
+        Holds blocks and slots for it.
         """
         live = [n for n, c in enumerate(plan.chunks) if c.sequence.state is State.RUNNING]
         going = [n for n in live if not plan.chunks[n].ends]
         chunks = [plan.chunks[n] for n in going]
+        draft = Draft(self._pace.budget(self.running), num_ending=len(live) - len(going))
         if (
-            not chunks
-            or len(live) < len(self.running)
-            or len(chunks) > self._pace.budget(self.running)
+            len(live) < len(self.running)
+            or len(chunks) > draft.budget
             or any(not c.draws or c.drafts for c in plan.chunks)
             or any(chunk.sequence.looks_back for chunk in chunks)
-            or self._may_start(now, room=self._limits.max_sequences - len(chunks))
+            or any(self._residency.is_open(s.digest) for s in self._parked if s.digest)
             or not all(self._tables.grow_to(c.sequence, c.stop + 1) for c in chunks)
         ):
             return None
-        return Plan(tuple(Chunk(c.sequence, c.stop, c.stop + 1) for c in chunks), tuple(going))
-
-    def _may_start(self, now: float, *, room: int) -> bool:
-        """Whether somebody waits whose adapter is open, and there is room."""
-        if not room or not self.waiting:
-            return False
-        return bool(self._waiting.open_groups(now, self._residency.open_digests))
+        for row, chunk in zip(going, chunks, strict=True):
+            draft.follow(chunk, row)
+        self._fill(draft, [], now)
+        following = draft.plan()
+        return following if following.chunks else None
 
     def _resume(self, now: float) -> None:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""
@@ -260,7 +259,8 @@ class Scheduler:
             sequence = candidates.first()
             if sequence is None or (before and self._goes_first(before, sequence, now)):
                 return
-            if not self._has_rows(sequence) or draft.budget < len(sequence.rows):
+            fits = self._has_rows(sequence, num_ending=draft.num_ending)
+            if not fits or draft.budget < len(sequence.rows):
                 return
             num = self._take_blocks(sequence, draft.budget, now)
             if not num:
@@ -285,11 +285,13 @@ class Scheduler:
         return self._order.key(sequence, now) < self._order.key(other, now)
 
     def _has_room(self, draft: Draft) -> bool:
-        return draft.budget > 0 and self._num_rows < self._limits.max_sequences
+        num_rows = self._num_rows - draft.num_ending
+        return draft.budget > 0 and num_rows < self._limits.max_sequences
 
-    def _has_rows(self, sequence: Sequence) -> bool:
-        """Whether the rows of a sequence fit into a step beside those that run."""
-        return self._num_rows + sequence.num_rows <= self._limits.max_sequences
+    def _has_rows(self, sequence: Sequence, *, num_ending: int = 0) -> bool:
+        """Whether the rows of a sequence fit into a step beside those that go on running."""
+        num_rows = self._num_rows - num_ending + sequence.num_rows
+        return num_rows <= self._limits.max_sequences
 
     def _start(self, sequence: Sequence, now: float) -> None:
         self._num_rows += sequence.num_rows

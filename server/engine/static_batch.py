@@ -20,8 +20,9 @@ from .plan import Chunk, Plan
 from .transfer import to_device
 
 # the columns of the buffer, one value a row; two entries of the block table may change with a row
-TOKEN, POSITION, CACHE_INDEX, KV_LEN, LANE, AT, BLOCK = 0, 1, 2, 3, 4, slice(5, 7), slice(7, 9)
-NUM_COLUMNS = 9
+TOKEN, POSITION, CACHE_INDEX, KV_LEN, LANE, SOURCE = range(6)
+AT, BLOCK = slice(6, 8), slice(8, 10)
+NUM_COLUMNS = 10
 ALIGNMENT = 4  # elements: Triton compiles anew for a pointer that is not at 16 bytes
 
 
@@ -80,19 +81,22 @@ class StaticBatch:
         starts = [chunk.start for chunk in chunks]
         held = [chunk.sequence.blocks[chunk.start // size] for chunk in chunks]
         self._kv_len = [start + 1 for start in starts] + [1] * (rows - len(chunks))
-        columns[TOKEN, : len(chunks)] = plan.follows or [c.sequence.tokens[c.start] for c in chunks]
+        columns[TOKEN, : len(chunks)] = [chunk.tokens[0] for chunk in chunks]
         columns[POSITION, : len(chunks)] = starts
         columns[CACHE_INDEX, : len(chunks)] = np.array(held) * size + np.array(starts) % size
         columns[KV_LEN] = self._kv_len
         columns[LANE, : len(chunks)] = lanes
         columns[AT].flat[: len(at)] = at
         columns[BLOCK].flat[: len(blocks)] = blocks
+        if drawn_B is not None:
+            columns[SOURCE] = _sources(plan, rows, num_drawn=len(drawn_B))
         self._group(chunks, rows)
         end = _columns_elements(rows) + buffer_elements(rows)
         self._device[:end].copy_(self._host[:end], non_blocking=True)
         if drawn_B is not None:
-            tokens_B = _cut(self._device, rows)[0][TOKEN, : len(chunks)]
-            tokens_B.copy_(drawn_B.index_select(0, tokens_B))
+            on_device = _cut(self._device, rows)[0]
+            pool = torch.cat((drawn_B, on_device[TOKEN]))
+            on_device[TOKEN].copy_(pool.index_select(0, on_device[SOURCE]))
 
     def views(self, rows: int, *, adapted: bool) -> ModelBatch:
         """The step that was sent, as tensors of the device; a graph captures how they are made.
@@ -145,6 +149,14 @@ class StaticBatch:
         device = self._table.device
         where, held = to_device(np.array(at), device), to_device(np.array(blocks, np.int32), device)
         self._table.view(-1).index_copy_(0, where, held)
+
+
+def _sources(plan: Plan, rows: int, *, num_drawn: int) -> list[int]:
+    """Where each row's token lies among those drawn before and, behind them, those sent."""
+    sources = list(range(num_drawn, num_drawn + rows))
+    for at, row in enumerate(plan.follows):
+        sources[at] = sources[at] if row is None else row
+    return sources
 
 
 def _columns_elements(rows: int) -> int:

@@ -116,9 +116,9 @@ def test_mixed_batches_get_the_tokens_of_steps_that_wait(world: World, graphs: b
 
 
 @contextmanager
-def steady(world: World) -> Iterator[tuple[Ahead, list[int]]]:
+def steady(world: World, *, graphs: bool = False) -> Iterator[tuple[Ahead, list[int]]]:
     """Two sequences that decode, the first with an adapter, and a step in flight that followed."""
-    with closing(Ahead(world)) as front:
+    with closing(Ahead(world, graphs=graphs)) as front:
         front.submit(prompt(5), model="r8 on all", max_tokens=1)
         front.finish()  # the adapter is there
         front.plans.clear()
@@ -197,25 +197,43 @@ def test_an_abort_frees_what_is_in_flight_at_once_and_harms_nobody(world: World)
     assert found[1:] == expected
 
 
-def test_a_newcomer_is_not_kept_waiting(world: World) -> None:
-    with steady(world) as (front, _):
-        front.submit(prompt(9))
+@pytest.mark.parametrize("graphs", [False, True], ids=["laid out", "graphs"])
+def test_newcomers_join_a_step_that_follows(world: World, graphs: bool) -> None:
+    """One with a prompt, and one of which all but the last token is computed already."""
+    with steady(world, graphs=graphs) as (front, _):
+        front.submit(prompt(33), max_tokens=1)
         front.advance()
-        assert not front.plans[-1].follows
-        assert [len(plan.chunks) for plan in front.plans[-2:]] == [2, 3]
+        assert front.plans[-1].follows == (0, 1, None)
+        while front.engine.scheduler.running[2:]:
+            front.advance()
+        third = front.submit(prompt(33), max_tokens=7)
         front.advance()
-        assert front.plans[-1].follows == (0, 1, 2)
+        front.advance()
+        newcomer, after = front.plans[-2:]
+        assert newcomer.follows == (0, 1, None)
+        assert newcomer.chunks[2].num_rows == 1
+        assert after.follows == (0, 1, 2)
+        front.finish()
+        assert [front.answers[third].tokens] == answers_of(world, (33, 0, None, 7))
 
 
-def test_nobody_is_waited_for_who_cannot_start(world: World) -> None:
+def test_a_prompt_of_several_steps_is_waited_for(world: World) -> None:
+    with closing(Ahead(world, replace(CONFIG, max_batch_tokens=8))) as front:
+        streams = [front.submit(prompt(20 + i), max_tokens=9) for i in range(2)]
+        front.finish()
+        assert [bool(plan.follows) for plan in front.plans] == [False] * 6 + [True] * 8
+        found = [front.answers[stream].tokens for stream in streams]
+    assert found == answers_of(world, (20, 0, None, 9), (21, 0, None, 9))
+
+
+def test_who_waits_takes_the_place_of_one_that_ends_for_certain(world: World) -> None:
     config = replace(CONFIG, max_sequences=2)
     with closing(Ahead(world, config)) as front:
         for i in range(3):
-            front.submit(prompt(9 + i), max_tokens=12)
-        while len(front.plans) < 6:
-            front.advance()
-        assert front.num_following == 5
+            front.submit(prompt(9 + i), max_tokens=(5, 12, 12)[i])
         front.finish()
+        assert [len(plan.chunks) for plan in front.plans[:-5]] == [2] * 12
+        assert front.num_following == len(front.plans) - 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weft.server.channel import Priority
 from weft.server.config import POLICIES, SchedulingConfig
-from weft.server.engine.plan import Plan
+from weft.server.engine.plan import Chunk, Plan
 from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
 from weft.server.errors import PromptTooLong
@@ -614,3 +614,18 @@ def test_nothing_follows_without_blocks() -> None:
     assert first is not None, "each has a place left in its block"
     bench.run(plan)
     assert bench.scheduler.follow(first, bench.now) is None
+
+
+def test_nothing_follows_while_somebody_parked_may_go_on() -> None:
+    bench = Bench()
+    bench.submit([1, 2, 3], max_tokens=9)
+    bench.submit([4, 5, 6], digest="sha256:a", max_tokens=9)
+    bench.load()
+    bench.step()
+    bench.scheduler.park("sha256:a", bench.now)
+    [base] = bench.scheduler.running
+    in_flight = Plan((Chunk(base, base.num_computed, base.num_computed + 1),))
+    assert bench.scheduler.follow(in_flight, bench.now) is None
+    [parked] = bench.scheduler.waiting
+    bench.scheduler.finish(parked)
+    assert bench.scheduler.follow(in_flight, bench.now) is not None
