@@ -1,7 +1,7 @@
 """The engine under test: a random base, its adapters on disk, and the batches that are run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -69,10 +69,10 @@ class Bed:
     def time(self, case: Case) -> Timing:
         """Run a batch once."""
         options = self.options
-        prompts = self.prompts(options.batch, options.prompt_tokens)
+        prompts = self.prompts(len(case.places), options.prompt_tokens)
         digests = digests_of(self.rows(case.places))
         run = self.driver.run(make_requests(prompts, digests, options.new_tokens))
-        return timing_of(run, options.batch * options.new_tokens)
+        return timing_of(run, len(case.places) * options.new_tokens)
 
 
 def digests_of(rows: Sequence[Lora | None]) -> list[str | None]:
@@ -111,6 +111,7 @@ def build_base(options: EngineOptions) -> Base:
         options.shape, seed=options.seed, device=device, dtype=dtype, attention="eager"
     )
     facts, cost = describe(stock, options.shape, seed=options.seed), cost_of(stock, options.shape)
+    facts = replace(facts, quantisation=options.quantisation)
     return Base(facts, adapt_model(stock, facts=facts), cost)
 
 

@@ -22,6 +22,7 @@ WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRONG = 1
 RESULTS = Path("bench/results")
+SHOP = Path(__file__).parent.parent / "demo"
 PACK = Path(".peers")
 """Copies of peers, in the folder that the bench runs in."""
 
@@ -356,6 +357,55 @@ def soak(
         with TemporaryDirectory(prefix="weft-soak-") as folder:
             options = SoakOptions(60 * minutes, round_s, seed)
             record = run_soak(options, Path(folder), invocation=invocation, say=say)
+    except (BenchError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    finish(context, record, out)
+
+
+@bench.command("quantise")
+@click.option("--small", is_flag=True, help="Time a tiny shape, in one round.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Of what is timed. [cuda if any]"
+)
+@click.option("--dtype", type=click.Choice(DTYPES), help="[bfloat16 where it is fast]")
+@click.option(
+    "--shop",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=SHOP,
+    help="Folder of a base, adapters and their data.  [the demo's]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and prompts.")
+@out_option
+@note_option
+@commit_option
+@click.pass_context
+def quantise(
+    context: click.Context,
+    small: bool,
+    device: str | None,
+    dtype: str | None,
+    shop: Path,
+    seed: int,
+    out: Path,
+    note: str,
+    commit: str | None,
+) -> None:
+    """Find the perplexity of a base, plain and quantised, alone and with its adapters, on rows that
+    nobody was trained on; and time a plain and a quantised base in turn, with random weights.
+    """
+    from weft.server.config import default_device, default_dtype
+
+    from .errors import BenchError
+    from .machine import find_source
+    from .quantise import QuantiseOptions, run_quantise
+    from .suite import Invocation
+
+    device = device or default_device()
+    options = QuantiseOptions(small, device, dtype or default_dtype(device), seed, shop)
+    try:
+        invocation = Invocation(command_line(), find_source(commit), note)
+        with TemporaryDirectory(prefix="weft-quantise-") as folder:
+            record = run_quantise(options, Path(folder), invocation=invocation, say=say)
     except (BenchError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     finish(context, record, out)

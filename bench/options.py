@@ -29,6 +29,7 @@ class EngineOptions:
         vllm_python: Of the environment that vLLM is installed in; None = nowhere.
         openai: Where a peer of that name runs.
         weft_address: Where a server of ours runs, as a peer.
+        quantisation: Of the base while it serves; None = none.
     """
 
     shape: Shape
@@ -45,6 +46,7 @@ class EngineOptions:
     vllm_python: Path | None = None
     openai: OpenAiServer | None = None
     weft_address: str | None = None
+    quantisation: str | None = None
 
     def __post_init__(self) -> None:
         total = self.prompt_tokens + self.new_tokens

@@ -25,6 +25,9 @@ NAMES = {
 }
 
 
+DIGITS = {"perplexity": 4}
+
+
 def write_table(record: Record) -> str:
     """The summary, and behind it every case of a suite that has many."""
     text = write_summary(record)
@@ -110,7 +113,7 @@ def _figures(record: Record) -> list[str]:
         (
             cell.contender,
             NAMES.get(cell.figure, cell.figure),
-            f"{cell.median:,.1f}",
+            f"{cell.median:,.{DIGITS.get(cell.figure, 1)}f}",
             f"{cell.spread:.0%}",
             "" if cell.floor is None else f"{cell.floor:,.1f}",
             "" if cell.over_floor is None else f"{cell.over_floor:.2f}",
