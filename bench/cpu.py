@@ -22,8 +22,8 @@ from .goals import Verdict, judge_p6, judge_p6_stretch
 from .options import EngineOptions, OpenAiServer
 from .peers.hf_peft import NAME as HF_PEFT
 from .peers.openai import NAME as OPENAI
+from .peers.peer import WEFT_GRPC
 from .peers.vllm_cpu import NAME as VLLM
-from .peers.weft_grpc import NAME as WEFT_GRPC
 from .record import Ratio
 from .shapes import SHAPES
 from .suite import Suite

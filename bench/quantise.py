@@ -18,9 +18,9 @@ from .figures import UNITS, Held
 from .machine import find_hardware, find_versions
 from .options import EngineOptions
 from .perplexity import Shop, find_perplexities
-from .record import Beginning, Cell, Check, Ratio, Record
+from .record import Beginning, Cell, Check, Invocation, Ratio, Record
 from .shapes import SHAPES
-from .suite import Invocation, Say, hold_heat
+from .suite import Say, hold_heat
 
 FIGURES = ("rate", "step_ms")
 SERVED = {"cpu": "int8", "cuda": "fp8"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 from .contest import spread_of
 from .floors import Ceilings
@@ -128,6 +129,14 @@ class Conditions:
     hardware: Mapping[str, Value]
     versions: Mapping[str, str]
     ceilings: Ceilings
+
+
+class Invocation(NamedTuple):
+    """What a run writes of itself: the command line and what a person says of the machine."""
+
+    command: str
+    source: Source
+    note: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 from .bed import Bed
 from .errors import PeerMissing
 from .options import EngineOptions
-from .peers import hf_peft, openai, vllm_cpu, weft_grpc
-from .peers.peer import Peer
+from .peers import hf_peft, openai, vllm_cpu
+from .peers.peer import WEFT_GRPC, Peer
 from .random_model import build_model
 from .record import Gap
 
@@ -49,8 +49,10 @@ def _open(name: str, bed: Bed, folder: Path, num_together: int, stack: ExitStack
         return hf_peft.HfPeft(_build(bed), bed.loras)
     if name == openai.NAME and options.openai is not None:
         return openai.OpenAi(options.openai.url, options.openai.model, bed.loras)
-    if name == weft_grpc.NAME and options.weft_address is not None:
-        return stack.enter_context(closing(weft_grpc.WeftGrpc(options.weft_address, bed.loras)))
+    if name == WEFT_GRPC and options.weft_address is not None:
+        from .peers.weft_grpc import WeftGrpc  # not everywhere is gRPC
+
+        return stack.enter_context(closing(WeftGrpc(options.weft_address, bed.loras)))
     if name == vllm_cpu.NAME and options.vllm_python is not None:
         return stack.enter_context(
             closing(_open_vllm(bed, options.vllm_python, folder, num_together))

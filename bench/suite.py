@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 
@@ -15,10 +15,10 @@ from .ceilings import measure_ceilings
 from .contest import Contender, Timing, hold_rounds
 from .figures import Held, make_cells, make_ratios
 from .goals import Verdict
-from .machine import Source, find_hardware, find_versions
+from .machine import find_hardware, find_versions
 from .options import EngineOptions
 from .peers.peer import Peer
-from .record import Beginning, Gap, Ratio, Record, Value
+from .record import Beginning, Gap, Invocation, Ratio, Record, Value
 from .rivals import open_rivals
 from .verify import check_engine, check_peer
 
@@ -46,14 +46,6 @@ class Suite:
         """Adapters of the batch that uses most."""
         cases = [entry.case for heat in self.heats for entry in heat.entries]
         return max(len(set(case.places) - {None}) for case in cases)
-
-
-class Invocation(NamedTuple):
-    """What a run writes of itself: the command line and what a person says of the machine."""
-
-    command: str
-    source: Source
-    note: str
 
 
 def run_suite(suite: Suite, folder: Path, *, invocation: Invocation, say: Say) -> Record:

@@ -17,10 +17,8 @@ from weft.bench.trials import Outcome
 from weft.server.engine.batch import build_batch
 from weft.server.engine.plan import Chunk, Plan
 
+from .names import FORWARD, GRAPH, STEP
 from .workbench import Rows, Workbench
-
-STEP, GRAPH, FORWARD = "step", "graph", "forward"
-"""A whole step by the wall clock; of it, on CUDA, the graph by events, and on a CPU the forward."""
 
 
 class Visit(NamedTuple):

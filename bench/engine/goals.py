@@ -7,8 +7,7 @@ from weft.bench.cases import BASE, WEFT
 from weft.bench.goals import Verdict
 from weft.bench.record import Cell, Ratio, Value
 
-from .decode import STEP
-from .plan import SHARED, decode_name, distinct_name, tax_name
+from .names import SHARED, STEP, decode_name, distinct_name, tax_name
 
 P2_SHARED, P2_DISTINCT = 0.03, 0.08
 P3_FLOOR = 1.25

@@ -11,11 +11,9 @@ from weft.bench.record import Cell, Ratio
 from weft.bench.trials import Outcome
 from weft.server.channel import LoadSample
 
+from .names import BESIDE, COPY, IDLE, QUIET, SHIFT, VISIBLE
 from .workbench import Workbench
 
-VISIBLE, COPY, SHIFT = "visible", "copy", "step_p99"
-"""From asking until a step may name it; of that, the copy; and the slowest steps beside copies."""
-IDLE, QUIET, BESIDE = "idle", "quiet", "beside decodes"
 NUM_LORAS, NUM_RESIDENT = 4, 2
 NUM_IDLE = 8
 HOST = "host"

@@ -9,6 +9,7 @@ from weft.bench.trials import Outcome
 
 from .decode import time_decodes
 from .loads import time_loads
+from .names import SHARED, decode_name, distinct_name, tax_name
 from .options import Grid, Part, StepOptions
 from .prefill import time_prefills
 from .start import time_start
@@ -16,7 +17,6 @@ from .workbench import Rows, Workbench
 
 RANKS = (16, 64)
 TAX_RANK = 16
-SHARED = "1"
 
 
 class Planned(NamedTuple):
@@ -54,18 +54,6 @@ def _all_cases(grid: Grid) -> Iterator[Planned]:
         name = f"{Part.LOADS} r{rank}"
         run = partial(time_loads, case=name, rank=rank, batch=batch, context=grid.context)
         yield Planned(Part.LOADS, name, run)
-
-
-def decode_name(batch: int, context: int) -> str:
-    return f"{Part.DECODE} {batch} x {context}"
-
-
-def tax_name(batch: int, context: int) -> str:
-    return f"{Part.TAX} {batch} x {context}"
-
-
-def distinct_name(num: int, rank: int) -> str:
-    return f"{num} distinct r{rank}"
 
 
 def _decodes(grid: Grid) -> Iterator[tuple[int, int]]:

@@ -10,9 +10,8 @@ from weft.bench.record import Cell
 from weft.bench.trials import Outcome
 
 from .decode import make_ratios
+from .names import PREFILL
 from .workbench import Rows, Workbench
-
-PREFILL = "prefill"
 
 
 def time_prefills(

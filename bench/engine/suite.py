@@ -14,9 +14,9 @@ from weft.bench.ceilings import measure_ceilings, measure_gpu_ceilings
 from weft.bench.floors import Ceilings
 from weft.bench.machine import find_hardware, find_versions
 from weft.bench.options import EngineOptions
-from weft.bench.record import Beginning, Gap, Record, Value
+from weft.bench.record import Beginning, Gap, Invocation, Record, Value
 from weft.bench.stopwatch import Stopwatch
-from weft.bench.suite import Invocation, Say
+from weft.bench.suite import Say
 from weft.bench.trials import Outcome
 from weft.bench.verify import check_engine
 

@@ -6,10 +6,8 @@ from weft.bench.cases import BASE, WEFT
 from weft.bench.markdown import align_table
 from weft.bench.record import Cell, Record
 
-from .decode import FORWARD, GRAPH, STEP
-from .loads import BESIDE, COPY, IDLE, SHIFT, VISIBLE
+from .names import BESIDE, COPY, FORWARD, GRAPH, IDLE, PREFILL, SHIFT, STEP, VISIBLE
 from .options import Part
-from .prefill import PREFILL
 
 
 def summarise_engine(record: Record) -> list[str]:

@@ -6,6 +6,9 @@ from typing import Protocol
 from weft.bench.contest import Timing
 from weft.bench.driver import Answer
 
+WEFT_GRPC = "weft-grpc"
+"""The name of the peer whose module needs gRPC."""
+
 
 class Peer(Protocol):
     """Runs batches of prompts of one length; rows name their adapter by digest, the base by None.

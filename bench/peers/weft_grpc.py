@@ -14,9 +14,7 @@ from weft.client import Client, Sampling, Stopping, WeftError
 from weft.client.generation import Completion
 from weft.server.channel import TokenLogprobs
 
-from .peer import rotate
-
-NAME = "weft-grpc"
+from .peer import WEFT_GRPC, rotate
 
 
 class WeftGrpc:
@@ -39,7 +37,7 @@ class WeftGrpc:
                 self._client.publish(lora.name, lora.files, assert_base=True)
         except WeftError as error:
             self.close()
-            raise PeerFailed(f"{NAME}: {address}: {error}") from error
+            raise PeerFailed(f"{WEFT_GRPC}: {address}: {error}") from error
 
     def answer(
         self, prompts: Sequence[list[int]], digests: Sequence[str | None], *, new_tokens: int
@@ -81,7 +79,7 @@ class WeftGrpc:
             with ThreadPoolExecutor(len(prompts)) as pool:
                 return list(pool.map(ask, prompts, digests))
         except WeftError as error:
-            raise PeerFailed(f"{NAME}: {error}") from error
+            raise PeerFailed(f"{WEFT_GRPC}: {error}") from error
 
 
 def _read_answer(completion: Completion) -> Answer:

@@ -11,8 +11,8 @@ import torch
 from weft.bench.ceilings import MIB, measure_ceilings
 from weft.bench.errors import DiskTooSmall
 from weft.bench.machine import find_hardware, find_versions
-from weft.bench.record import Beginning, Check, Gap, Record, Value
-from weft.bench.suite import Invocation, Say
+from weft.bench.record import Beginning, Check, Gap, Invocation, Record, Value
+from weft.bench.suite import Say
 
 from .figures import WEFT, make_ratios
 from .generator import Target

@@ -12,13 +12,13 @@ import torch
 
 from weft.bench.ceilings import MIB, measure_ceilings
 from weft.bench.machine import find_hardware, find_versions
-from weft.bench.record import Beginning, Cell, Record
+from weft.bench.record import Beginning, Cell, Invocation, Record
 from weft.bench.serving.host import Host, open_host
 from weft.bench.serving.options import HostOptions
 from weft.bench.serving.plan import AdapterSpec, Setting
 from weft.bench.serving.workloads import make_adapters
 from weft.bench.shapes import SHAPES
-from weft.bench.suite import Invocation, Say
+from weft.bench.suite import Say
 from weft.client import AsyncClient
 
 from .churn import DEADLINES_S, Client, Material, Tally

@@ -6,7 +6,7 @@ import pytest
 
 from weft.bench.machine import Source
 from weft.bench.quantise import QuantiseOptions, check_perplexities, run_quantise
-from weft.bench.suite import Invocation
+from weft.bench.record import Invocation
 from weft.bench.table import write_table
 
 from .shops import save_shop

@@ -5,8 +5,8 @@ import pytest
 from weft.bench.cases import Entry, Heat, base_case, mixed_case
 from weft.bench.contest import Timing
 from weft.bench.machine import Source
-from weft.bench.record import Check, Record
-from weft.bench.suite import Invocation, Suite, hold_heat, run_suite
+from weft.bench.record import Check, Invocation, Record
+from weft.bench.suite import Suite, hold_heat, run_suite
 from weft.bench.table import write_table
 from weft.bench.verify import Baseline
 

@@ -1,5 +1,7 @@
 """Every part of `weft bench engine` on a tiny model, in slices. No time is judged."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,10 +11,9 @@ from weft.bench.engine.plan import plan_cases
 from weft.bench.engine.suite import run_engine_suite
 from weft.bench.kernel_options import Slice
 from weft.bench.machine import Source
-from weft.bench.record import Record
+from weft.bench.record import Invocation, Record
 from weft.bench.report import are_slices, merge_slices
 from weft.bench.shapes import SHAPES
-from weft.bench.suite import Invocation
 from weft.bench.table import write_table
 
 INVOCATION = Invocation("weft bench engine", Source("0123456789ab", "clean"), "a test")
@@ -122,3 +123,15 @@ def test_cases_of_an_8b_are_those_of_the_goals() -> None:
     assert {f"decode {batch} x 1024" for batch in (1, 32, 128)} <= set(names)
     assert {"decode 1 x 8192", "decode 32 x 8192", "tax 32 x 1024", "tax 128 x 1024"} <= set(names)
     assert {f"prefill {n} in {k}" for n in (512, 2048, 8192) for k in (1, 8)} <= set(names)
+
+
+def test_needs_neither_redis_nor_grpc() -> None:
+    absent = ("redis", "grpc", "google.protobuf", "peft", "rich", "prometheus_client")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[1:]))\n"
+        "import weft.bench.engine.suite"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *absent], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
