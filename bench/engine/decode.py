@@ -67,7 +67,7 @@ def _visit(bench: Workbench, driver: Driver, rows: Rows, prompt: int, tokens: in
     with driver.decoding(requests):
         driver.time_steps(grid.warm_up, batch=len(rows))
         steps = driver.time_steps(grid.steps, batch=len(rows))
-        return Visit(steps.ms, _time_device(bench, driver, grid.steps))
+        return Visit(steps.ms, _time_device(bench, driver, grid.steps // 4))
 
 
 def _time_device(bench: Workbench, driver: Driver, num: int) -> list[float]:

@@ -26,7 +26,10 @@ def time_prefills(
     length = num_tokens // num_rows
     loras = [lora for rows in contenders.values() for lora in rows if lora is not None]
     with bench.open_driver(
-        num_sequences=num_rows, tokens=length + 1, loras=list(dict.fromkeys(loras))
+        num_sequences=num_rows,
+        tokens=length + 1,
+        loras=list(dict.fromkeys(loras)),
+        graphs=False,
     ) as driver:
         visits = {
             name: partial(_visit, bench, driver, rows, length) for name, rows in contenders.items()

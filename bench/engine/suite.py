@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from weft.bench.bed import build_base, fill_bed
+from weft.bench.bed import Base, build_base, fill_bed
 from weft.bench.ceilings import measure_ceilings, measure_gpu_ceilings
 from weft.bench.floors import Ceilings
 from weft.bench.machine import find_hardware, find_versions
@@ -18,7 +18,7 @@ from weft.bench.record import Beginning, Gap, Invocation, Record, Value
 from weft.bench.stopwatch import Stopwatch
 from weft.bench.suite import Say
 from weft.bench.trials import Outcome
-from weft.bench.verify import check_engine
+from weft.bench.verify import Baseline, check_engine
 
 from .goals import judge_engine
 from .options import StepOptions
@@ -48,13 +48,10 @@ def run_engine_suite(
     torch.set_num_threads(options.threads)
     say("measuring the ceilings")
     ceilings = _measure(device, dtype)
-    checked = _checked_options(options)
     say(f"building {options.shape.name}")
-    base = build_base(checked)
+    base = build_base(_checked_options(options))
     say("checking results")
-    bed = fill_bed(checked, base, folder / "checked")
-    with closing(bed.driver):
-        baseline = check_engine(bed)
+    baseline = _check(options, base, folder / "checked")
     bench = Workbench(options, base, ceilings, folder)
     cases = plan_cases(options) if baseline.holds else []
     outcome, num_left = run_cases(
@@ -109,6 +106,13 @@ def _measure(device: torch.device, dtype: torch.dtype) -> Ceilings:
     if device.type == "cuda":
         return measure_gpu_ceilings(device, dtype, Stopwatch(device))
     return measure_ceilings(device, dtype)
+
+
+def _check(options: StepOptions, base: Base, folder: Path) -> Baseline:
+    """Check a small batch, on an engine that is given up after it."""
+    bed = fill_bed(_checked_options(options), base, folder)
+    with closing(bed.driver):
+        return check_engine(bed)
 
 
 def _checked_options(options: StepOptions) -> EngineOptions:

@@ -86,11 +86,13 @@ class Workbench:
         tokens: int,
         loras: Sequence[Lora] = (),
         num_resident: int | None = None,
+        graphs: bool = True,
     ) -> Iterator[Driver]:
         """An engine with room for so many sequences of so many tokens, and these adapters.
 
         Args:
             num_resident: Adapters that the arena has room for; None = all.
+            graphs: Capture decodes, on CUDA; it takes seconds.
         """
         free_memory(self.device)
         size = self.base.model.dtype.itemsize
@@ -102,6 +104,7 @@ class Workbench:
             max_sequences=num_sequences,
             kv_bytes=blocks * BLOCK_TOKENS * self.base.cost.kv_token_bytes,
             arena_bytes=num * largest or MIN_ARENA_BYTES,
+            graphs=graphs,
             host_bytes=max(2 * largest if num_resident is None else len(loras) * largest, 1),
         )
         images = {lora.digest: lora.image for lora in loras}
