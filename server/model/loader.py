@@ -228,7 +228,10 @@ def _quantise(loaded: LoadedModel, quantisation: str, prompts: Sequence[Tensor])
         return loaded.forward_base(*_whole_step(loaded, tokens_T.to(loaded.device)))
 
     require_quantisable(quantisation, device=loaded.device, dtype=loaded.dtype)
-    return quantise_base(loaded.sites, quantisation, prompts=prompts, run=run)
+    report = quantise_base(loaded.sites, quantisation, prompts=prompts, run=run)
+    if loaded.device.type == "cuda":
+        torch.cuda.empty_cache()  # what the plain weights took is room for the KV cache
+    return report
 
 
 @torch.inference_mode()

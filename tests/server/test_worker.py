@@ -112,7 +112,7 @@ async def place(
     tiny_llama: Path, redis_client: redis.asyncio.Redis, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Place]:
     config = WorkerConfig(
-        model=ModelConfig(str(tiny_llama), "tiny", "cpu", "float32"),
+        model=ModelConfig(str(tiny_llama), "tiny", "cpu", "float32", quantise="int8"),
         registry=RegistryConfig(redis_url, f"file:{tmp_path / 'store'}"),
         data=DataDir(tmp_path / "data"),
         max_rank=64,
@@ -153,6 +153,7 @@ async def test_job_is_validated_trained_and_published(place: Place, tmp_path: Pa
     assert version.digest == done.result.digest
     assert version.content.job == job.id
     assert version.content.evidence == "digest"
+    assert version.content.probe.precision == "float32+int8"
     assert (await place.catalogue.get_alias("acme", "support", "latest")).version == 1
 
     progress = [event.body for event in events if isinstance(event.body, JobProgress)]
@@ -167,6 +168,7 @@ async def test_job_is_validated_trained_and_published(place: Place, tmp_path: Pa
     provenance = json.loads(await place.stores.blobs.read_bytes(version.content.provenance_digest))
     assert provenance["losses"][-1] == progress[-1].loss
     assert provenance["datasets"] == {dataset.id: dataset.digest}
+    assert provenance["precision"] == "float32"  # in training
 
 
 async def test_published_files_are_what_peft_loads(
