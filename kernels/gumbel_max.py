@@ -31,7 +31,7 @@ def gumbel_max(scores_BV: Tensor, seed_B: Tensor, position_B: Tensor) -> Tensor:
 
     Source: the noise is Philox4x32-10's, Salmon et al. 2011.
     """
-    _check(scores_BV, seed_B, position_B)
+    check_draw(scores_BV, seed_B, position_B)
     num_rows, vocab_size = scores_BV.shape
     num_tiles = triton.cdiv(vocab_size, BLOCK_G * TOKENS_PER_COUNTER)
     best_BX = scores_BV.new_empty(num_rows, num_tiles)
@@ -76,7 +76,8 @@ def gumbel_max_kernel(
     tl.store(token_ptr + i_row * X + i_tile, b_token.to(tl.int64))
 
 
-def _check(scores_BV: Tensor, seed_B: Tensor, position_B: Tensor) -> None:
+def check_draw(scores_BV: Tensor, seed_B: Tensor, position_B: Tensor) -> None:
+    """Raise ValueError for scores or columns that do not fit."""
     if scores_BV.dtype != torch.float32 or not scores_BV.is_contiguous():
         raise ValueError(f"scores of {scores_BV.dtype}, strides {scores_BV.stride()}")
     for name, column_B in (("seed", seed_B), ("position", position_B)):

@@ -52,6 +52,7 @@ from .price_probe import measure_prices
 from .probing import Probing
 from .residency import Residency
 from .runner import Runner
+from .sampler import prepare
 from .scheduler import Scheduler
 from .sequence import State
 from .step_time import StepTime
@@ -115,6 +116,7 @@ class Engine:
             num_slots=budgets.num_slots,
             element_bytes=model.dtype.itemsize,
         )
+        prepare(vocab_size=facts.vocab_size, device=model.device)
         prices = measure_prices(model)
         self._step_time = StepTime(prices)
         self._speculation = Speculation(

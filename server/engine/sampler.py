@@ -4,8 +4,8 @@ Biases and penalties come before either (`adjust.py`).
 A draw is argmax(score + noise), the Gumbel-max form of sampling from softmax(score). Every row has
 parameters of its own, and none depends on the others of the batch.
 
-There are two forms, with the same tokens. On a CPU one looks at few tokens: those that can win, and
-the likeliest. On a GPU one looks at all, for the host would have to wait to learn which are few.
+A nucleus is found in two forms, with the same tokens. On a CPU one looks at the likeliest first; on
+a GPU one looks at all, for the host would have to wait to learn where that is not enough.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from weft.kernels import noise
 from weft.kernels.gumbel_max import gumbel_max
-from weft.kernels.noise import TOKENS_PER_COUNTER, gumbel
-from weft.server.channel import TokenLogprobs
+from weft.server.channel import Sampling, TokenLogprobs
 
 from .adjust import adjust
 from .edges import dense_nucleus_edge, kth_largest, nucleus_edge
@@ -26,8 +23,6 @@ from .logprobs import Logprobs
 from .parameters import Parameters, send_parameters
 from .row import Row
 from .transfer import Fetched
-
-NOISE_RANGE = 26.2  # largest less smallest noise: what lies further below the best cannot win
 
 
 class Drawn(NamedTuple):
@@ -60,6 +55,12 @@ class Draws:
         return Drawn(tokens, [bool(f) for f in finite], [asked.get(i) for i in range(len(tokens))])
 
 
+def prepare(*, vocab_size: int, device: torch.device) -> None:
+    """Compile what draws run, so that no request waits for it."""
+    logits_1V = torch.zeros(1, vocab_size, device=device)
+    draw(logits_1V, [Row(Sampling(temperature=1.0), 0, None)]).read()
+
+
 def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Draws:
     """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite,
     or that a grammar leaves nothing, means nothing. The logits are used up."""
@@ -68,7 +69,8 @@ def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Draws:
 
 @torch.inference_mode()
 def draw_in_form(logits_BV: Tensor, rows: Sequence[Row], *, dense: bool) -> Draws:
-    """Draw in the form that looks at all tokens, for which nobody waits, or at few."""
+    """Draw in the form that looks at all tokens for a nucleus, and waits for nothing, or in the
+    other."""
     asks = any(row.logprobs is not None for row in rows)
     logprobs = Logprobs(logits_BV, rows) if asks else None
     adjust(logits_BV, rows)
@@ -76,8 +78,7 @@ def draw_in_form(logits_BV: Tensor, rows: Sequence[Row], *, dense: bool) -> Draw
     asked = send_parameters(rows, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
     if asked is not None:
         scores_BV = keep(logits_BV.index_select(0, asked.row), asked, dense=dense)
-        choose = _draw_of_all if dense else _draw_of_few
-        token_B.index_copy_(0, asked.row, choose(scores_BV, asked))
+        token_B.index_copy_(0, asked.row, _draw_random(scores_BV, asked))
     return Draws(token_B, best_B.isfinite(), logprobs)
 
 
@@ -103,17 +104,9 @@ def _at_least(scores_BV: Tensor, edge_B1: Tensor) -> Tensor:
     return scores_BV.masked_fill(scores_BV < edge_B1, -torch.inf)
 
 
-def _draw_of_all(scores_BV: Tensor, asked: Parameters) -> Tensor:
-    draw_max = gumbel_max if scores_BV.is_cuda else noise.gumbel_max
-    return draw_max(scores_BV, asked.seed, asked.position)
+def _draw_random(scores_BV: Tensor, asked: Parameters) -> Tensor:
+    if scores_BV.is_cuda:
+        return gumbel_max(scores_BV, asked.seed, asked.position)
+    from weft.kernels.gumbel_max_cpu import gumbel_max_cpu  # here, for numba need not be there
 
-
-def _draw_of_few(scores_BV: Tensor, asked: Parameters) -> Tensor:
-    """Noise where a token can win; elsewhere zero, which changes nothing."""
-    hopeful_BV = scores_BV >= scores_BV.amax(dim=-1, keepdim=True) - NOISE_RANGE
-    padding = -scores_BV.shape[-1] % TOKENS_PER_COUNTER
-    groups = pad(hopeful_BV, (0, padding)).view(len(scores_BV), -1, TOKENS_PER_COUNTER).any(dim=-1)
-    row, group = groups.nonzero(as_tuple=True)
-    noise_BV = scores_BV.new_zeros(*groups.shape, TOKENS_PER_COUNTER)
-    noise_BV[row, group] = gumbel(asked.seed[row], asked.position[row], group)
-    return (scores_BV + noise_BV.flatten(1)[:, : scores_BV.shape[-1]]).argmax(dim=-1)
+    return gumbel_max_cpu(scores_BV, asked.seed, asked.position)

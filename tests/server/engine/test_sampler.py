@@ -242,8 +242,11 @@ def test_form_that_looks_at_all_reads_nothing_until_it_is_asked_to() -> None:
     with NobodyReads():  # type: ignore[no-untyped-call]
         draws = draw_in_form(logits(5), EVERYTHING, dense=True)
     assert draws.read() == drawn(logits(5), EVERYTHING, dense=False)
+    asked = [EVERYTHING[0]._replace(sampling=Sampling(temperature=9.0, top_p=0.99))] * 2
+    wide = torch.zeros(2, 5000)
+    wide[:, 7] = 1.0
     with pytest.raises(AssertionError, match="nonzero"), NobodyReads():  # type: ignore[no-untyped-call]
-        draw_in_form(logits(5), EVERYTHING, dense=False)
+        draw_in_form(wide, asked, dense=False)
 
 
 @pytest.mark.gpu
