@@ -22,13 +22,14 @@ BLOCK = 256  # tokens whose words are made at once
 GRAIN = 16384  # tokens: fewer are not worth a second thread
 MARGIN = (2e-3, 1e-6)  # for what float32 rounds: absolute, and relative to the best so far
 UNIT = np.float32(2.0**-32)
+LEAST = np.float32(2.0**-34)  # half of the smallest x
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
 FACTOR_0, FACTOR_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
-NAMES = ("scores", "weights", "top", "seed", "position", "best", "token", "B", "V", "X")
+NAMES = ("scores", "weights", "top", "heaviest", "seed", "position", "best", "token", "B", "V", "X")
 FRAME = np.dtype([(name, np.int64) for name in NAMES])
 
 
@@ -40,11 +41,11 @@ def gumbel_max_cpu(scores_BV: Tensor, seed_B: Tensor, position_B: Tensor) -> Ten
     check_draw(scores_BV, seed_B, position_B)
     num_rows, vocab_size = scores_BV.shape
     num_tiles = -(-vocab_size // TILE)
-    top_B1 = scores_BV.amax(dim=-1, keepdim=True)
-    weights_BV = (scores_BV - top_B1).exp_()
+    weights_BV = scores_BV.softmax(dim=-1)
+    top_B, heaviest_B = scores_BV.amax(dim=-1), weights_BV.amax(dim=-1)
     best_BX = scores_BV.new_empty(num_rows, num_tiles)
     token_BX = torch.empty_like(best_BX, dtype=torch.int64)
-    columns = (top_B1, seed_B.contiguous(), position_B.contiguous(), best_BX, token_BX)
+    columns = (top_B, heaviest_B, seed_B.contiguous(), position_B.contiguous(), best_BX, token_BX)
     run_loop(
         compile_draw(),
         *(tensor.data_ptr() for tensor in (scores_BV, weights_BV, *columns)),
@@ -65,6 +66,7 @@ def compile_draw() -> Any:
         scores = carray(pointer(f.scores), (f.B, f.V), np.float32)
         weights = carray(pointer(f.weights), (f.B, f.V), np.float32)
         top = carray(pointer(f.top), f.B, np.float32)
+        heaviest = carray(pointer(f.heaviest), f.B, np.float32)
         seed = carray(pointer(f.seed), f.B, np.uint64)
         position = carray(pointer(f.position), f.B, np.uint64)
         best = carray(pointer(f.best), f.B * f.X, np.float32)
@@ -76,19 +78,32 @@ def compile_draw() -> Any:
             last = min(f.V, first + TILE)
             best[at], token[at] = np.float32(-np.inf), first
             for start in range(first, last, BLOCK):
+                stop = min(start + BLOCK, last)
+                factor = _factor(top[row], heaviest[row], best[at])
+                if _are_light(weights[row], start, stop, factor):
+                    continue
                 _philox(start // TOKENS_PER_COUNTER, position[row], seed[row], words)
                 best[at], token[at] = _best(
-                    scores[row], weights[row], top[row],
-                    start, min(start + BLOCK, last), words, best[at], token[at],
+                    scores[row], weights[row], top[row], heaviest[row],
+                    start, stop, words, best[at], token[at],
                 )  # fmt: skip
 
     return compile_loop(loop)
 
 
 @njit
-def _best(scores, weights, top, start, stop, words, best, token):
+def _are_light(weights, start, stop, factor):
+    """Whether none of these tokens can win, whatever its word."""
+    heavy = np.float32(0)
+    for at in range(start, stop):
+        heavy = max(heavy, weights[at])
+    return heavy == 0 or heavy * factor < LEAST
+
+
+@njit
+def _best(scores, weights, top, heaviest, start, stop, words, best, token):
     """The better of the best so far, and of what tokens get with the noise of these words."""
-    factor = _factor(top, best)
+    factor = _factor(top, heaviest, best)
     flat = words.reshape(BLOCK)
     for at in range(start, stop):
         word = flat[at - start]
@@ -98,15 +113,15 @@ def _best(scores, weights, top, start, stop, words, best, token):
             value = scores[at] + np.float32(-math.log(-math.log(uniform)))
             if value > best:
                 best, token = value, at
-                factor = _factor(top, best)
+                factor = _factor(top, heaviest, best)
     return best, token
 
 
 @njit
-def _factor(top, best):
-    """What turns weights, of which the top one's is 1, into those beside the best so far."""
+def _factor(top, heaviest, best):
+    """What turns weights, the heaviest of which is the top score's, into those beside the best."""
     least = np.float64(best) - MARGIN[0] - MARGIN[1] * abs(np.float64(best))
-    return np.float32(math.exp(np.float64(top) - least))
+    return np.float32(math.exp(np.float64(top) - least) / heaviest)
 
 
 @njit

@@ -4,8 +4,7 @@ Biases and penalties come before either (`adjust.py`).
 A draw is argmax(score + noise), the Gumbel-max form of sampling from softmax(score). Every row has
 parameters of its own, and none depends on the others of the batch.
 
-A nucleus is found in two forms, with the same tokens. On a CPU one looks at the likeliest first; on
-a GPU one looks at all, for the host would have to wait to learn where that is not enough.
+On a GPU nothing waits for the device until the draws are read.
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from weft.kernels.edges import kth_largest, nucleus_edge
 from weft.kernels.gumbel_max import gumbel_max
 from weft.server.channel import Sampling, TokenLogprobs
 
 from .adjust import adjust
-from .edges import dense_nucleus_edge, kth_largest, nucleus_edge
 from .logprobs import Logprobs
 from .parameters import Parameters, send_parameters
 from .row import Row
@@ -58,31 +57,25 @@ class Draws:
 def prepare(*, vocab_size: int, device: torch.device) -> None:
     """Compile what draws run, so that no request waits for it."""
     logits_1V = torch.zeros(1, vocab_size, device=device)
-    draw(logits_1V, [Row(Sampling(temperature=1.0), 0, None)]).read()
-
-
-def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Draws:
-    """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite,
-    or that a grammar leaves nothing, means nothing. The logits are used up."""
-    return draw_in_form(logits_BV, rows, dense=logits_BV.is_cuda)
+    draw(logits_1V, [Row(Sampling(temperature=1.0, top_p=0.5), 0, None)]).read()
 
 
 @torch.inference_mode()
-def draw_in_form(logits_BV: Tensor, rows: Sequence[Row], *, dense: bool) -> Draws:
-    """Draw in the form that looks at all tokens for a nucleus, and waits for nothing, or in the
-    other."""
+def draw(logits_BV: Tensor, rows: Sequence[Row]) -> Draws:
+    """Draw a token for every row; the lowest id wins a tie. The token of a row that is not finite,
+    or that a grammar leaves nothing, means nothing. The logits are used up."""
     asks = any(row.logprobs is not None for row in rows)
     logprobs = Logprobs(logits_BV, rows) if asks else None
     adjust(logits_BV, rows)
     best_B, token_B = logits_BV.max(dim=-1)
     asked = send_parameters(rows, vocab_size=logits_BV.shape[-1], device=logits_BV.device)
     if asked is not None:
-        scores_BV = keep(logits_BV.index_select(0, asked.row), asked, dense=dense)
+        scores_BV = keep(logits_BV.index_select(0, asked.row), asked)
         token_B.index_copy_(0, asked.row, _draw_random(scores_BV, asked))
     return Draws(token_B, best_B.isfinite(), logprobs)
 
 
-def keep(logits_BV: Tensor, asked: Parameters, *, dense: bool) -> Tensor:
+def keep(logits_BV: Tensor, asked: Parameters) -> Tensor:
     """Divide by the temperature and set what top-k, top-p or min-p leave out to -inf.
 
     Tokens that tie with the last one kept are kept.
@@ -92,8 +85,7 @@ def keep(logits_BV: Tensor, asked: Parameters, *, dense: bool) -> Tensor:
         edge_B1 = kth_largest(scores_BV, asked.k_B1, largest_k=asked.largest_k)
         scores_BV = _at_least(scores_BV, edge_B1)
     if asked.has_p:
-        edge_of = dense_nucleus_edge if dense else nucleus_edge
-        scores_BV = _at_least(scores_BV, edge_of(scores_BV, asked.p_B1))
+        scores_BV = _at_least(scores_BV, nucleus_edge(scores_BV, asked.p_B1))
     if asked.has_min_p:
         best_B1 = scores_BV.amax(dim=-1, keepdim=True)
         scores_BV = _at_least(scores_BV, best_B1 + asked.min_p_B1.log())

@@ -1,4 +1,4 @@
-"""Sampling against transformers' own warpers, in both forms, and its independence of the batch."""
+"""Sampling against transformers' own warpers, and its independence of the batch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +15,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from weft.kernels import noise
+from weft.kernels.edges import edge_of, mass_of, nucleus_edge
 from weft.server.channel import Sampling
 from weft.server.engine.parameters import Parameters, send_parameters
 from weft.server.engine.row import Row
-from weft.server.engine.sampler import Drawn, draw, draw_in_form, keep
+from weft.server.engine.sampler import Drawn, draw, keep
 
 CPU = torch.device("cpu")
 
@@ -54,12 +56,6 @@ def warped(logits_1V: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return scores
 
 
-@pytest.fixture(params=[False, True], ids=["few", "all"])
-def dense(request: pytest.FixtureRequest) -> bool:
-    """Which form: the one of a CPU, or that of a GPU."""
-    return bool(request.param)
-
-
 def parameters(samplings: Sequence[Sampling], vocab_size: int) -> Parameters:
     rows = [Row(sampling, 0, None) for sampling in samplings]
     sent = send_parameters(rows, vocab_size=vocab_size, device=CPU)
@@ -67,78 +63,61 @@ def parameters(samplings: Sequence[Sampling], vocab_size: int) -> Parameters:
     return sent
 
 
-def kept(logits_BV: torch.Tensor, samplings: Sequence[Sampling], *, dense: bool) -> torch.Tensor:
-    return keep(logits_BV, parameters(samplings, logits_BV.shape[-1]), dense=dense)
+def kept(logits_BV: torch.Tensor, samplings: Sequence[Sampling]) -> torch.Tensor:
+    return keep(logits_BV, parameters(samplings, logits_BV.shape[-1]))
 
 
-def drawn(logits_BV: torch.Tensor, rows: Sequence[Row], *, dense: bool) -> Drawn:
-    return draw_in_form(logits_BV.clone(), rows, dense=dense).read()
+def drawn(logits_BV: torch.Tensor, rows: Sequence[Row]) -> Drawn:
+    return draw(logits_BV.clone(), rows).read()
 
 
 @pytest.mark.parametrize("name", SAMPLINGS)
-def test_kept_scores_equal_those_of_transformers(name: str, dense: bool) -> None:
+def test_kept_scores_equal_those_of_transformers(name: str) -> None:
     logits_BV = logits(20)
     expected = torch.cat([warped(row[None], SAMPLINGS[name]) for row in logits_BV])
-    found = kept(logits_BV, [SAMPLINGS[name]] * 20, dense=dense)
+    found = kept(logits_BV, [SAMPLINGS[name]] * 20)
     torch.testing.assert_close(found, expected)
 
 
-def test_nucleus_of_many_tokens_equals_that_of_transformers(dense: bool) -> None:
+def test_nucleus_of_many_tokens_equals_that_of_transformers() -> None:
     generator = torch.Generator().manual_seed(3)
     spread = torch.tensor([[0.01], [1.0], [8.0]])
     logits_BV = torch.randn(3, 5000, generator=generator) * spread
     for top_p in (0.05, 0.5, 0.9, 0.999):
         sampling = Sampling(temperature=1.0, top_p=top_p)
-        num_kept = kept(logits_BV, [sampling] * 3, dense=dense).isfinite().sum(dim=-1)
+        num_kept = kept(logits_BV, [sampling] * 3).isfinite().sum(dim=-1)
         wanted = torch.stack([warped(row[None], sampling).isfinite().sum() for row in logits_BV])
         assert (num_kept - wanted).abs().max() <= 1, f"at the edge of top_p {top_p}"
 
 
-def test_every_row_has_parameters_of_its_own(dense: bool) -> None:
+def test_every_row_has_parameters_of_its_own() -> None:
     samplings = list(SAMPLINGS.values())
     logits_BV = logits(len(samplings))
-    together = kept(logits_BV, samplings, dense=dense)
+    together = kept(logits_BV, samplings)
     for i, sampling in enumerate(samplings):
-        assert torch.equal(kept(logits_BV[i : i + 1], [sampling], dense=dense)[0], together[i])
+        assert torch.equal(kept(logits_BV[i : i + 1], [sampling])[0], together[i])
 
 
-def test_draws_do_not_depend_on_the_batch(dense: bool) -> None:
+def test_draws_do_not_depend_on_the_batch() -> None:
     rows = [Row(s, position, None) for s in SAMPLINGS.values() for position in (0, 1, 7)]
     rows.insert(4, Row(Sampling(), 0, None))
     logits_BV = logits(len(rows))
-    together = drawn(logits_BV, rows, dense=dense).tokens
+    together = drawn(logits_BV, rows).tokens
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1)).tolist()
-    shuffled = drawn(logits_BV[order], [rows[i] for i in order], dense=dense).tokens
+    shuffled = drawn(logits_BV[order], [rows[i] for i in order]).tokens
     assert shuffled == [together[i] for i in order]
     for i, row in enumerate(rows):
-        assert drawn(logits_BV[i : i + 1], [row], dense=dense).tokens == [together[i]]
-
-
-@pytest.mark.parametrize("vocab_size", [1, 3, VOCABULARY, 5000])
-def test_both_forms_draw_the_same_tokens(vocab_size: int) -> None:
-    generator = torch.Generator().manual_seed(vocab_size)
-    rows = [
-        Row(
-            sampling, position, min(2, vocab_size) if position else None, {3 % vocab_size: position}
-        )
-        for sampling in (*SAMPLINGS.values(), Sampling(), Sampling(temperature=1.0, top_p=0.9999))
-        for position in range(5)
-    ]
-    for scale in (0.01, 1.0, 9.0):
-        logits_BV = torch.randn(len(rows), vocab_size, generator=generator) * scale
-        few, every = (drawn(logits_BV, rows, dense=form) for form in (False, True))
-        assert few == every
-    assert len(set(few.tokens)) > min(vocab_size, 8) - 1
+        assert drawn(logits_BV[i : i + 1], [row]).tokens == [together[i]]
 
 
 @pytest.mark.parametrize(
     "scores", [[0.0, 1.0, 2.0, -1.0, 0.5], [0.0, 8.0, 0.0, 0.0, 0.0]], ids=["flat", "peaked"]
 )
-def test_draws_follow_the_distribution(scores: list[float], dense: bool) -> None:
+def test_draws_follow_the_distribution(scores: list[float]) -> None:
     row = torch.tensor(scores)
     num = 20_000
     rows = [Row(Sampling(temperature=2.0, seed=9), position, None) for position in range(num)]
-    tokens = torch.tensor(drawn(row.expand(num, -1), rows, dense=dense).tokens)
+    tokens = torch.tensor(drawn(row.expand(num, -1), rows).tokens)
     shares = tokens.bincount(minlength=5) / num
     expected = (row / 2).softmax(0)
     assert ((shares - expected).abs() < 4 * (expected / num).sqrt()).all(), shares
@@ -181,14 +160,14 @@ def test_logprobs_are_those_of_the_raw_distribution() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_row_that_is_not_finite_is_said_and_spares_the_others(value: float, dense: bool) -> None:
+def test_row_that_is_not_finite_is_said_and_spares_the_others(value: float) -> None:
     logits_BV = logits(3)
     logits_BV[1, 4] = value
     sampling = Sampling(temperature=1.0, top_k=3, top_p=0.9, min_p=0.1)
-    found = drawn(logits_BV, [Row(sampling, 0, 2)] * 3, dense=dense)
+    found = drawn(logits_BV, [Row(sampling, 0, 2)] * 3)
     assert found.finite == [True, False, True]
     assert 0 <= found.tokens[1] < VOCABULARY
-    alone = drawn(logits_BV[2:], [Row(sampling, 0, 2)], dense=dense)
+    alone = drawn(logits_BV[2:], [Row(sampling, 0, 2)])
     assert found.tokens[2] == alone.tokens[0]
 
 
@@ -238,15 +217,22 @@ class NobodyReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def test_form_that_looks_at_all_reads_nothing_until_it_is_asked_to() -> None:
+def test_nothing_is_read_until_the_draws_are() -> None:
     with NobodyReads():  # type: ignore[no-untyped-call]
-        draws = draw_in_form(logits(5), EVERYTHING, dense=True)
-    assert draws.read() == drawn(logits(5), EVERYTHING, dense=False)
-    asked = [EVERYTHING[0]._replace(sampling=Sampling(temperature=9.0, top_p=0.99))] * 2
-    wide = torch.zeros(2, 5000)
-    wide[:, 7] = 1.0
+        draws = draw(logits(5), EVERYTHING)
+    assert draws.read().finite == [True] * 5
     with pytest.raises(AssertionError, match="nonzero"), NobodyReads():  # type: ignore[no-untyped-call]
-        draw_in_form(wide, asked, dense=False)
+        torch.ones(3).nonzero()
+
+
+def test_a_gpu_s_way_to_a_nucleus_and_its_noise_read_nothing() -> None:
+    scores_BV = logits(4)
+    mass_BV, bound_B1 = mass_of(scores_BV.softmax(dim=-1)), mass_of(torch.full((4, 1), 0.9))
+    column_B = torch.arange(4)
+    with NobodyReads():  # type: ignore[no-untyped-call]
+        edge_B1 = edge_of(scores_BV, mass_BV, bound_B1)
+        noise.gumbel_max(scores_BV, column_B, column_B)
+    assert torch.equal(edge_B1, nucleus_edge(scores_BV, torch.full((4, 1), 0.9)))
 
 
 @pytest.mark.gpu

@@ -8,7 +8,6 @@ from torch import Tensor
 
 MASS = 2**40  # the weight of probability 1
 DIGIT_BITS = (11, 11, 10)  # of a score's 32 bits, the highest first
-NUM_BEST = 1024  # topk of so many takes a tenth of a sort at 128k tokens
 _LOW_31 = 2**31 - 1
 
 
@@ -24,28 +23,15 @@ def kth_largest(scores_BV: Tensor, k_B1: Tensor, *, largest_k: int) -> Tensor:
 
 
 def nucleus_edge(scores_BV: Tensor, p_B1: Tensor) -> Tensor:
-    """The lowest score whose betters hold less than p of the probability; -inf where p is 1.
+    """The lowest score whose betters hold less than p of the probability; -inf where p is 1."""
+    probability_BV = scores_BV.softmax(dim=-1)
+    bound_B1 = mass_of(p_B1).clamp(min=1)
+    if scores_BV.is_cuda:
+        edge_B1 = edge_of(scores_BV, mass_of(probability_BV), bound_B1)
+    else:
+        from .edges_cpu import edge_of_cpu  # here, for numba need not be there beside a GPU
 
-    Looks among the best of a row, and in the rows whose nucleus is larger among all.
-    """
-    total_B1 = scores_BV.logsumexp(dim=-1, keepdim=True)
-    bound_B1 = _mass(p_B1).clamp(min=1)
-    best = scores_BV.topk(min(NUM_BEST, scores_BV.shape[-1])).values
-    mass = _mass((best - total_B1).exp())
-    outside = mass.cumsum(dim=-1) - mass >= bound_B1
-    edge_B1 = best.masked_fill(outside, torch.inf).amin(dim=-1, keepdim=True)
-    larger = (~outside[:, -1] & (p_B1[:, 0] < 1)).nonzero()[:, 0]
-    if len(larger) and best.shape[-1] < scores_BV.shape[-1]:
-        found = scores_BV[larger]
-        edge_B1[larger] = edge_of(found, _mass((found - total_B1[larger]).exp()), bound_B1[larger])
-    return edge_B1.masked_fill(p_B1 >= 1, -torch.inf)
-
-
-def dense_nucleus_edge(scores_BV: Tensor, p_B1: Tensor) -> Tensor:
-    """The same, by looking among all at once: nothing that the host would wait for."""
-    total_B1 = scores_BV.logsumexp(dim=-1, keepdim=True)
-    bound_B1 = _mass(p_B1).clamp(min=1)
-    edge_B1 = edge_of(scores_BV, _mass((scores_BV - total_B1).exp()), bound_B1)
+        edge_B1 = edge_of_cpu(scores_BV, probability_BV, bound_B1)
     return edge_B1.masked_fill(p_B1 >= 1, -torch.inf)
 
 
@@ -75,7 +61,8 @@ def edge_of(scores_BV: Tensor, weight_BV: Tensor, bound_B1: Tensor) -> Tensor:
     return _scores(edge_B1).masked_fill(bound_B1 > total_B1, -torch.inf)
 
 
-def _mass(probability: Tensor) -> Tensor:
+def mass_of(probability: Tensor) -> Tensor:
+    """Weights of probabilities: int64, `MASS` for 1."""
     return (probability.double() * MASS).long()
 
 
