@@ -17,7 +17,7 @@ from weft.server.engine.budgets import BLOCK_TOKENS
 
 from .options import StepOptions
 
-MIN_ARENA_BYTES = 1024**2
+MIN_BYTES = 1024**2
 Rows = Sequence[Lora | None]
 
 
@@ -103,9 +103,9 @@ class Workbench:
             max_context=min(tokens, self.base.facts.max_context),
             max_sequences=num_sequences,
             kv_bytes=blocks * BLOCK_TOKENS * self.base.cost.kv_token_bytes,
-            arena_bytes=num * largest or MIN_ARENA_BYTES,
+            arena_bytes=num * largest or MIN_BYTES,
             graphs=graphs,
-            host_bytes=max(2 * largest if num_resident is None else len(loras) * largest, 1),
+            host_bytes=(2 if num_resident is None else len(loras)) * largest or MIN_BYTES,
         )
         images = {lora.digest: lora.image for lora in loras}
         driver = Driver(self.base.model, self.base.facts, config, images)

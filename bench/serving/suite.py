@@ -125,8 +125,8 @@ def _check(found: Found) -> Check:
 def _suite_name(options: ServingOptions) -> str:
     parts = ["serving"]
     if options.remote is not None:
-        parts.append("remote")
-    if options.small_shape is not None:
+        parts += ["remote", *(["small"] if options.small else [])]
+    elif options.small_shape is not None:
         parts.append(options.small_shape)
     return "-".join([*parts, *(["sweep"] if options.sweep else [])])
 

@@ -25,7 +25,7 @@ def test_sweep_of_a_running_server_leaves_nothing_there(
     place = ["--address", server.address, "--model", str(tiny_llama)]
     result = CliRunner().invoke(bench, [*SWEEP, *place, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    [path] = tmp_path.glob("*-serving-remote-82m-sweep.json")
+    [path] = tmp_path.glob("*-serving-remote-small-sweep.json")
     record = read_record(path)
     assert record.holds
     assert record.parameters["address"] == server.address
