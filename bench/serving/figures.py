@@ -10,6 +10,7 @@ from .measure import (
     jain,
     late_ms,
     latencies,
+    prompt_share,
     rates,
     reused_share,
     tier_shares,
@@ -48,6 +49,7 @@ def make_cells(
 
 def _details(outcomes: Sequence[Outcome]) -> dict[str, float]:
     figures = latencies(outcomes) | tier_shares(outcomes)
+    figures["in_6s"] = prompt_share(outcomes)
     if reused := reused_share(outcomes):
         figures["reused"] = reused
     return figures

@@ -13,6 +13,8 @@ PERCENTILES = (50, 90, 99)
 MIN_COMPLETED = 0.98
 MAX_GROWTH, MAX_WAITING = 1.2, 8.0
 MAX_LATE_MS = 5.0
+PROMPT_MS = 6000.0
+"""A first token within it is what S-LoRA calls attained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ def latencies(outcomes: Sequence[Outcome]) -> dict[str, float]:
 def ttft_ms(outcome: Outcome) -> float:
     """From sending to the first token; the message with the version brings none."""
     return 1000 * (outcome.deliveries[0].at_s - outcome.sent_s)
+
+
+def prompt_share(outcomes: Sequence[Outcome]) -> float:
+    """Of all calls, refused ones too, the share with a first token within PROMPT_MS."""
+    in_time = sum(bool(o.deliveries) and ttft_ms(o) <= PROMPT_MS for o in outcomes)
+    return in_time / len(outcomes)
 
 
 def gaps_ms(outcome: Outcome) -> list[float]:

@@ -53,6 +53,8 @@ def _facts(record: Record) -> Iterator[str]:
                 yield f"* {cell.case}: {refused} of {cell.parameters['due']}"
         elif cell.figure == "knee":
             yield f"* {cell.case}: knee {cell.median:.2f} requests/s"
+        elif cell.figure == "in_6s" and cell.median < 1:
+            yield f"* {cell.case}: {cell.median:.1%} of first tokens within 6 s"
         elif cell.figure in ("jain", "reused"):
             name = "Jain fairness" if cell.figure == "jain" else "share of prompts reused"
             yield f"* {cell.case}: {name} {cell.median:.2f}"

@@ -9,6 +9,7 @@ from weft.bench.serving.measure import (
     is_saturated,
     jain,
     latencies,
+    prompt_share,
     rates,
     tier_shares,
     trim,
@@ -37,6 +38,11 @@ def test_a_gap_is_divided_by_the_tokens_that_it_brought() -> None:
     outcome = served(0, num_tokens=1)
     outcome.deliveries.append(Delivery(outcome.deliveries[0].at_s + 0.04, 4))
     assert gaps_ms(outcome) == pytest.approx([10])
+
+
+def test_first_tokens_in_time_are_a_share_of_all_calls() -> None:
+    late = served(1, first_ms=6001)
+    assert prompt_share([served(1, first_ms=5999), late, refused(2)]) == pytest.approx(1 / 3)
 
 
 def test_hits_are_shares_of_adapted_calls() -> None:
