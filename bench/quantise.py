@@ -42,6 +42,7 @@ class QuantiseOptions:
     small: bool
     device: str
     dtype: str
+    threads: int
     seed: int
     shop: Path
 
@@ -56,7 +57,7 @@ class QuantiseOptions:
             batch=shape.batch,
             prompt_tokens=shape.prompt_tokens,
             new_tokens=shape.new_tokens,
-            threads=1 if self.small else 2,
+            threads=self.threads,
             seed=self.seed,
         )
 

@@ -22,6 +22,7 @@ SHOP = Path(__file__).parents[2] / "demo"
     default=SHOP,
     help="Folder of a base, adapters and their data.  [the demo's]",
 )
+@click.option("--threads", type=click.IntRange(1), help="Of torch. [2; small: 1]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and prompts.")
 @recorded
 def quantise(
@@ -29,6 +30,7 @@ def quantise(
     device: str | None,
     dtype: str | None,
     shop: Path,
+    threads: int | None,
     seed: int,
     recording: Recording,
 ) -> None:
@@ -39,7 +41,14 @@ def quantise(
     from weft.server.config import default_device, default_dtype
 
     device = device or default_device()
-    options = QuantiseOptions(small, device, dtype or default_dtype(device), seed, shop)
+    options = QuantiseOptions(
+        small=small,
+        device=device,
+        dtype=dtype or default_dtype(device),
+        threads=threads or (1 if small else 2),
+        seed=seed,
+        shop=shop,
+    )
     recording.keep(
         lambda invocation, folder: run_quantise(options, folder, invocation=invocation, say=say)
     )

@@ -17,7 +17,7 @@ PRECISIONS = ("float32", "float32+int8", "float32+fp8")
 
 def test_suite_runs_from_end_to_end(tmp_path: Path) -> None:
     shop = save_shop(tmp_path / "shop").folder
-    options = QuantiseOptions(True, "cpu", "float32", seed=0, shop=shop)
+    options = QuantiseOptions(True, "cpu", "float32", threads=1, seed=0, shop=shop)
     record = run_quantise(options, tmp_path, invocation=INVOCATION, say=lambda _: None)
     cells = {(cell.contender, cell.figure): cell for cell in record.cells}
     batches, figures = ("1 base row", "base", "mixed"), ("rate", "step_ms")
