@@ -12,7 +12,7 @@ import pytest
 import torch
 from llguidance import LLMatcher
 
-from weft.server.channel import Sampling
+from weft.server.channel import Beams, Sampling
 from weft.server.config import EngineConfig
 from weft.server.engine.graphs import capture_decodes
 from weft.server.engine.plan import Plan
@@ -261,6 +261,38 @@ def test_who_looks_back_at_its_tokens_is_not_followed(
     with closing(Ahead(world)) as front:
         assert run(front) == expected
         assert front.num_following == 0
+
+
+def test_beams_are_not_followed_and_keep_to_themselves(world: World) -> None:
+    def run(front: Front) -> list[Answer]:
+        streams = [front.submit(prompt(9), max_tokens=25)]
+        for _ in range(4):
+            front.advance()
+        streams.append(front.submit(prompt(11), max_tokens=9, beams=Beams(3, 3)))
+        front.finish()
+        return [front.answers[stream] for stream in streams]
+
+    with closing(Front(world, CONFIG)) as front:
+        expected = run(front)
+    with closing(Ahead(world)) as front:
+        found = run(front)
+        assert 10 < front.num_following < len(front.plans) - 8
+    assert found[0].tokens == expected[0].tokens
+    assert [h.tokens for h in found[1].hypotheses] == [h.tokens for h in expected[1].hypotheses]
+    assert len(found[1].hypotheses) == 3
+
+
+def test_a_search_that_is_given_up_in_flight_is_passed_over(world: World) -> None:
+    with steady(world) as (front, (_, second)):
+        stream = front.submit(prompt(9), max_tokens=40, beams=Beams(4))
+        while len(front.plans[-1].chunks) < 6:
+            front.advance()
+        front.engine.abort(FRONT, stream)
+        front.engine.check_integrity()
+        while not front.answers[second].is_over:
+            front.advance()
+        assert not front.answers[stream].hypotheses
+        assert [front.answers[second].tokens] == answers_of(world, (15, 0, None, 60))
 
 
 def test_drafts_are_not_run_ahead_of(world: World) -> None:

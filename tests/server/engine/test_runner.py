@@ -1,0 +1,39 @@
+"""Which way a plan takes to its draws; that all ways give the same tokens is in test_pipeline."""
+
+from contextlib import closing
+
+from weft.server.config import EngineConfig
+from weft.server.engine.graphs import capture_decodes
+from weft.server.engine.plan import Plan
+
+from .worlds import Front, World
+
+CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=4)
+
+
+def test_graphs_take_the_decodes_and_the_rest_is_laid_out(world: World) -> None:
+    with closing(Front(world, CONFIG)) as front:
+        engine, runner = front.engine, front.engine._runner
+        graphs = capture_decodes(
+            world.model,
+            engine.cache,
+            engine.arena,
+            max_rows=4,
+            max_blocks=32,
+            capture=lambda step: step,
+        )
+        assert graphs is not None
+        runner.graphs, run, ran = graphs, graphs.run, []
+
+        def note(plan: Plan, *rest: object) -> object:
+            ran.append(len(plan.chunks))
+            return run(plan, *rest)  # type: ignore[arg-type]
+
+        graphs.run = note  # type: ignore[method-assign, assignment]
+        front.submit([5, 6, 7], max_tokens=4)
+        front.step()
+        front.submit([8, 9], max_tokens=2, model="r8 on all")
+        front.finish()
+    steps = engine.stats().steps
+    assert sum(step.kind == "decode" for step in steps) == len(ran)
+    assert any(step.kind != "decode" for step in steps)
