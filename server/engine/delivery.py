@@ -15,7 +15,7 @@ from .lookup import Speculation
 from .plan import Ended, Plan
 from .sampler import Drawn
 from .scheduler import Scheduler
-from .sequence import Sequence, State
+from .sequence import Sequence
 from .streams import Streams
 from .transfer import to_device
 
@@ -103,8 +103,7 @@ class Delivery:
             while chunk.drafts[num_right : num_right + 1] == (drawn.tokens[at + num_right],):
                 num_right += 1
             rows = range(at, at + 1 + num_right)
-            has_ended = chunk.sequence.state is State.FINISHED  # while the step was in flight
-            if not has_ended and not all(drawn.finite[row] for row in rows):
+            if chunk.is_current and not all(drawn.finite[row] for row in rows):
                 self._fail_draw(chunk.sequence)
             elif chunk.drafts:
                 self._speculation.learn(chunk, num_right)

@@ -2,9 +2,9 @@
 
 What a step draws stays on the device, and the step after it takes its tokens from there; the host
 reads them while that one runs. A sequence that turns out to have ended has a row in it all the
-same, whose draw is passed over. Its blocks may go to others at once, for whatever they write is
-launched later on the same stream; the adapters' memory has another writer, so before that is
-touched the step in flight is awaited (`Loads`).
+same, whose draw is passed over, as is that of one which was preempted since. Their blocks may go to
+others at once, for whatever these write is launched later on the same stream; the adapters' memory
+has another writer, so before that is touched the step in flight is awaited (`Loads`).
 """
 
 import logging
@@ -42,7 +42,7 @@ class Pipeline:
         """Start with nothing in flight.
 
         Args:
-            runs_ahead: Leave a step in flight, and let the next follow it if it can be told.
+            runs_ahead: Leave a step in flight, and let the next follow it if it can.
         """
         self._runner = runner
         self._scheduler = scheduler
@@ -58,18 +58,16 @@ class Pipeline:
     def step(self, now: float) -> bool:
         """Launch a step and land the one before; False if there was neither."""
         before = self._flight
-        plan = None if before is None else self._scheduler.follow(before.plan, now)
-        if plan is None:
+        if before is not None and not self._scheduler.can_follow(before.plan):
             self.land()
-            plan = self._speculation.extend(self._scheduler.plan(now))
-        if not plan.chunks:
-            return before is not None
-        launched = self._launch(plan, now)
+        after = None if self._flight is None else self._flight.plan
+        plan = self._speculation.extend(self._scheduler.plan(now, after=after))
+        launched = self._launch(plan, now) if plan.chunks else None
         self.land()
         self._flight = launched
         if not self._runs_ahead:
             self.land()
-        return True
+        return before is not None or bool(plan.chunks)
 
     def land(self) -> None:
         """Wait for the step in flight, if there is one, and deliver what it drew."""
@@ -87,7 +85,7 @@ class Pipeline:
     def _launch(self, plan: Plan, now: float) -> Flight | None:
         """Launch a step; None if it could not be, which fails its sequences."""
         try:
-            return self._runner.launch(plan, after=self._flight, now=now)
+            flight = self._runner.launch(plan, after=self._flight, now=now)
         except torch.AcceleratorError:
             raise  # the device is lost to this process
         except Exception:
@@ -95,3 +93,5 @@ class Pipeline:
             for chunk in plan.chunks:
                 self._streams.fail(chunk.sequence, "STEP_FAILED", "the engine's step failed")
             return None
+        self._scheduler.launched(plan)
+        return flight

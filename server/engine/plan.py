@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .sequence import Sequence
+from .sequence import Sequence, State
 
 
 class Chunk(NamedTuple):
@@ -13,6 +13,7 @@ class Chunk(NamedTuple):
     Attributes:
         drafts: What may follow, computed beside the last one, in blocks that the sequence holds.
         source: The block that the one of `start` has to be a copy of, before the step.
+        preemptions: Of the sequence, when this was planned.
     """
 
     sequence: Sequence
@@ -20,6 +21,7 @@ class Chunk(NamedTuple):
     stop: int
     drafts: tuple[int, ...] = ()
     source: int | None = None
+    preemptions: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -34,6 +36,17 @@ class Chunk(NamedTuple):
     def wants_logits(self) -> bool:
         """Whether its last token is the sequence's, which may be drawn and not yet read."""
         return self.stop >= len(self.sequence.tokens)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is of a prompt that goes on, of no search."""
+        return not self.wants_logits and self.sequence.request.beams is None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its sequence has run on since it was planned."""
+        sequence = self.sequence.leader or self.sequence
+        return sequence.state is State.RUNNING and self.preemptions == self.sequence.num_preemptions
 
     @property
     def tokens(self) -> list[int]:
@@ -87,6 +100,12 @@ class Plan(NamedTuple):
         return sum(chunk.end for chunk in self.chunks)
 
     @property
+    def drawing(self) -> dict[Sequence, tuple[int, Chunk]]:
+        """The chunks that draw, of sequences that have run on, each with the row of its draw."""
+        draws = enumerate(chunk for chunk in self.chunks if chunk.draws)
+        return {chunk.sequence: (row, chunk) for row, chunk in draws if chunk.is_current}
+
+    @property
     def searching(self) -> list[Sequence]:
         """The sequences whose beams are to go on after the step, in the order of their rows."""
         rows = [c.sequence for c in self.chunks if c.wants_logits and not c.draws]
@@ -114,17 +133,19 @@ class Draft:
     """A plan in the making: tokens per sequence, and the tokens that may still be added.
 
     Attributes:
-        num_ending: Running sequences that are not in it, for the step in flight ends them.
+        ending: Running sequences that are not in it, for the step in flight ends them.
     """
 
     budget: int
-    num_ending: int = 0
+    ending: set[Sequence] = field(default_factory=set)
     _chunks: dict[Sequence, Chunk] = field(default_factory=dict)
     _rows: dict[Sequence, int] = field(default_factory=dict)
 
     def add(self, sequence: Sequence, num: int) -> None:
         start = sequence.num_computed
-        self._chunks[sequence] = Chunk(sequence, start, start + num)
+        self._chunks[sequence] = Chunk(
+            sequence, start, start + num, preemptions=sequence.num_preemptions
+        )
         self.budget -= num
 
     def add_beams(self, beams: Iterable[Sequence], num: int) -> None:
@@ -137,11 +158,13 @@ class Draft:
 
     def follow(self, chunk: Chunk, row: int) -> None:
         """Add the token that a chunk in flight draws, in this row of its step."""
-        self._chunks[chunk.sequence] = Chunk(chunk.sequence, chunk.stop, chunk.stop + 1)
+        self._chunks[chunk.sequence] = chunk._replace(start=chunk.stop, stop=chunk.stop + 1)
         self._rows[chunk.sequence] = row
         self.budget -= 1
 
     def drop(self, sequence: Sequence) -> None:
+        self.ending.discard(sequence)
+        self._rows.pop(sequence, None)
         for row in sequence.rows:
             chunk = self._chunks.pop(row, None)
             if chunk is not None:

@@ -22,7 +22,7 @@ from .kv_cache import BlockAllocator, root_key
 from .limits import Limits, Queued
 from .order import Order
 from .pace import Pace
-from .plan import Draft, Ended, Plan
+from .plan import Chunk, Draft, Ended, Plan
 from .residency import Residency
 from .sequence import Sequence, State
 from .tables import BlockTables
@@ -142,13 +142,25 @@ class Scheduler:
             if sequence.state is not State.FINISHED:
                 yield sequence
 
-    def plan(self, now: float) -> Plan:
-        """Choose the next step's rows and hold blocks and slots for them."""
+    def can_follow(self, plan: Plan) -> bool:
+        """Whether the step after one can be planned while nobody has read what it draws."""
+        return not any(chunk.drafts or chunk.sequence.looks_back for chunk in plan.chunks)
+
+    def plan(self, now: float, *, after: Plan | None = None) -> Plan:
+        """Choose the next step's rows and hold blocks and slots for them.
+
+        Args:
+            after: The step in flight: what it draws is not known, but when it ends a sequence for
+                certain.
+        """
         self._resume(now)
         draft = Draft(self._pace.budget(self.running))
+        in_flight = {} if after is None else after.drawing
         prefills = []
         for sequence in list(self.running):
-            if sequence.num_uncomputed > 1:
+            if sequence in in_flight:
+                self._follow(*in_flight[sequence], draft, now)
+            elif sequence.num_uncomputed > 1:
                 prefills.append(sequence)
             elif draft.budget and self._tables.has_room(sequence):
                 draft.add(sequence, 1)  # in a block that it holds: nearly every row, every step
@@ -157,30 +169,15 @@ class Scheduler:
         self._fill(draft, prefills, now)
         return draft.plan()
 
-    def follow(self, plan: Plan, now: float) -> Plan | None:
-        """The step after one whose draws nobody has read: one more token of whoever does not end
-        for certain, and admissions. None where it takes the draws to tell, or nobody is left.
-
-        Holds blocks and slots for it.
-        """
-        live = [n for n, c in enumerate(plan.chunks) if c.sequence.state is State.RUNNING]
-        going = [n for n in live if not plan.chunks[n].ends]
-        chunks = [plan.chunks[n] for n in going]
-        draft = Draft(self._pace.budget(self.running), num_ending=len(live) - len(going))
-        if (
-            len(live) < len(self.running)
-            or len(chunks) > draft.budget
-            or any(not c.draws or c.drafts for c in plan.chunks)
-            or any(chunk.sequence.looks_back for chunk in chunks)
-            or any(self._residency.is_open(s.digest) for s in self._parked if s.digest)
-            or not all(self._tables.grow_to(c.sequence, c.stop + 1) for c in chunks)
+    def _follow(self, row: int, chunk: Chunk, draft: Draft, now: float) -> None:
+        """Plan the token that a chunk in flight draws, if its sequence goes on for all we know."""
+        sequence = chunk.sequence
+        if chunk.ends:
+            draft.ending.add(sequence)
+        elif draft.budget and self._hold(
+            sequence, chunk.stop + 1 - sequence.num_computed, draft, now
         ):
-            return None
-        for row, chunk in zip(going, chunks, strict=True):
             draft.follow(chunk, row)
-        self._fill(draft, [], now)
-        following = draft.plan()
-        return following if following.chunks else None
 
     def _resume(self, now: float) -> None:
         """Let parked sequences run again whose adapter has come back: they were admitted once."""
@@ -192,14 +189,19 @@ class Scheduler:
                 self._start(sequence, now)
 
     def _go_on(self, sequence: Sequence, draft: Draft, now: float) -> None:
-        """Plan the next tokens of a running sequence, at the cost of the last in order."""
+        """Plan the next tokens of a running sequence."""
         num = sequence.chunk(draft.budget)
+        if self._hold(sequence, num, draft, now) and num:
+            self._add(sequence, num, draft)
+
+    def _hold(self, sequence: Sequence, num: int, draft: Draft, now: float) -> bool:
+        """Hold blocks for more tokens of a running sequence, at the cost of the last in order;
+        False if that is itself."""
         while sequence.state is State.RUNNING and not self._tables.grow(sequence, num):
             victim = max([*self.running, *self._parked], key=self._order.age)
             draft.drop(victim)
             self._preempt(victim, now)
-        if num and sequence.state is State.RUNNING:
-            self._add(sequence, num, draft)
+        return sequence.state is State.RUNNING
 
     def _preempt(self, sequence: Sequence, now: float) -> None:
         """Take the blocks of a running or parked sequence."""
@@ -208,6 +210,7 @@ class Scheduler:
         self._tables.close(sequence)
         self._parked.pop(sequence, None)
         sequence.state = State.PREEMPTED
+        sequence.num_preemptions += 1
 
     def park(self, digest: str, now: float) -> None:
         """Have the running sequences of an adapter wait, with their blocks."""
@@ -259,7 +262,7 @@ class Scheduler:
             sequence = candidates.first()
             if sequence is None or (before and self._goes_first(before, sequence, now)):
                 return
-            fits = self._has_rows(sequence, num_ending=draft.num_ending)
+            fits = self._has_rows(sequence, num_ending=len(draft.ending))
             if not fits or draft.budget < len(sequence.rows):
                 return
             num = self._take_blocks(sequence, draft.budget, now)
@@ -285,7 +288,7 @@ class Scheduler:
         return self._order.key(sequence, now) < self._order.key(other, now)
 
     def _has_room(self, draft: Draft) -> bool:
-        num_rows = self._num_rows - draft.num_ending
+        num_rows = self._num_rows - len(draft.ending)
         return draft.budget > 0 and num_rows < self._limits.max_sequences
 
     def _has_rows(self, sequence: Sequence, *, num_ending: int = 0) -> bool:
@@ -330,20 +333,26 @@ class Scheduler:
             self._pace.admitted(num_tokens=len(sequence.tokens), num_cached=sequence.num_cached)
         return num
 
+    def launched(self, plan: Plan) -> None:
+        """Account for the parts of prompts in a step: any later one finds them computed."""
+        for chunk in plan.chunks:
+            if chunk.is_part:
+                self._advance(chunk.sequence, chunk.stop)
+
     def advance(self, plan: Plan, drawn: Many[Many[int]], *, now: float) -> list[Ended]:
-        """Account for a step that ran.
+        """Account for a step that ran, and was launched before.
 
         `drawn` has, for every chunk that draws, in order, its right drafts and the token after.
         Beams are as long as before, until `search`.
 
-        Sequences that were finished since the plan are passed over.
+        Sequences that were finished or preempted since the plan are passed over.
         """
         ended = []
         each = iter(drawn)
         for chunk in plan.chunks:
             sequence = chunk.sequence
             tokens = next(each) if chunk.draws else ()
-            if (sequence.leader or sequence).state is not State.RUNNING:
+            if chunk.is_part or not chunk.is_current:
                 continue
             self._advance(sequence, chunk.stop)
             if sequence.leader is not None:

@@ -45,6 +45,7 @@ class Sequence:
         constraint: Its place in the grammar that the request gives, if it gives one.
         num_charged: Leading tokens that its tenant has been charged for.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
+        num_preemptions: How often it lost its blocks; draws of before are passed over.
         num_told: Leading positions whose log-probabilities the front has, where it asked for them.
         group: Of a sequence that asks for a beam search: its beams, which no queue knows.
         leader: Of a beam: the sequence that the queues know.
@@ -71,6 +72,7 @@ class Sequence:
     admitted_at: float | None = None
     first_token_at: float | None = None
     num_told: int = 0
+    num_preemptions: int = 0
     constraint: "Constraint | None" = None
     group: "BeamGroup | None" = None
     leader: "Sequence | None" = None
@@ -98,7 +100,10 @@ class Sequence:
     @property
     def looks_back(self) -> bool:
         """Whether the host must know its tokens before the next one is drawn."""
-        return self.constraint is not None or self.request.sampling.has_penalty
+        request = self.request
+        return (
+            self.constraint is not None or request.sampling.has_penalty or request.beams is not None
+        )
 
     @property
     def num_generated(self) -> int:

@@ -49,10 +49,6 @@ class BlockTables:
         self._extend(sequence, num)
         return num
 
-    def grow_to(self, sequence: Sequence, num_tokens: int) -> bool:
-        """Hold the blocks for so many tokens in all; False if there are not enough."""
-        return self.grow(sequence, num_tokens - sequence.num_computed)
-
     def grow(self, sequence: Sequence, num: int) -> bool:
         """Hold the blocks for `num` more tokens of each row; False if there are not enough."""
         if self._lacking(sequence, num) > self._blocks.num_available:

@@ -177,12 +177,17 @@ class Bench:
                         self.scheduler.park(digest, self.now)
             self.residency.place(self.now)
 
-    def plan(self) -> Plan:
+    def plan(self, *, after: Plan | None = None) -> Plan:
         self.now += self.step_s
-        return self.scheduler.plan(self.now)
+        return self.scheduler.plan(self.now, after=after)
 
     def run(self, plan: Plan) -> list[Ended]:
         """Pretend to have run the plan."""
+        self.scheduler.launched(plan)
+        return self.land(plan)
+
+    def land(self, plan: Plan) -> list[Ended]:
+        """Pretend to have read what a plan draws that was launched."""
         drawn = [[next_token(chunk.sequence.tokens)] for chunk in plan.chunks if chunk.draws]
         searching = plan.searching
         ended = self.scheduler.advance(plan, drawn, now=self.now)

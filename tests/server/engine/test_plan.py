@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.server.engine.plan import Chunk, Plan
+from weft.server.engine.plan import Chunk, Draft, Plan
 from weft.server.engine.sequence import alone
 
 
@@ -36,3 +36,15 @@ def test_only_the_last_token_is_followed_by_a_draw() -> None:
     assert decode().draws
     assert prefill(3).draws
     assert not prefill(2).draws
+
+
+def test_who_is_dropped_from_a_draft_is_neither_followed_nor_ending() -> None:
+    chunk = decode()
+    draft = Draft(8)
+    draft.follow(chunk, row=3)
+    assert draft.plan().follows == (3,)
+    draft.ending.add(chunk.sequence)
+    draft.drop(chunk.sequence)
+    assert (draft.budget, draft.ending) == (8, set())
+    draft.add(chunk.sequence, 4)
+    assert draft.plan().follows == ()

@@ -167,16 +167,15 @@ class Events(RuleBasedStateMachine):
         for sequence in list(bench.scheduler.expired(bench.now)):
             self.end(sequence)
         self.order_loads()
-        bench.now += bench.step_s
-        plan = None if self.flight is None else bench.scheduler.follow(self.flight, bench.now)
-        if plan is None:
+        if self.flight is not None and not bench.scheduler.can_follow(self.flight):
             self.land()
-            plan = bench.scheduler.plan(bench.now)
+        plan = bench.plan(after=self.flight)
         self.check_plan(plan)
         for chunk in plan.chunks:
             self.memory.copy(chunk)
         for chunk in plan.chunks:
             self.memory.run(chunk)
+        bench.scheduler.launched(plan)
         self.land()
         self.flight = plan
         if not ahead:
@@ -185,7 +184,7 @@ class Events(RuleBasedStateMachine):
     def land(self) -> None:
         flight, self.flight = self.flight, None
         if flight is not None:
-            for ended in self.bench.run(flight):
+            for ended in self.bench.land(flight):
                 self.check_answer(ended.sequence)
                 self.open.remove(ended.sequence.request.stream)
 
@@ -239,12 +238,13 @@ class Events(RuleBasedStateMachine):
         assert plan.num_tokens <= LIMITS.max_batch_tokens
         assert len(plan.chunks) <= LIMITS.max_sequences
         in_flight = {}  # tokens that the step in flight has computed when this one runs
-        if plan.follows:
-            assert self.flight is not None
-            in_flight = {chunk.sequence: chunk.stop for chunk in self.flight.chunks}
+        if self.flight is not None:
+            drawing = self.flight.drawing.items()
+            in_flight = {sequence: chunk.stop for sequence, (_, chunk) in drawing}
         planned = [chunk.sequence for chunk in plan.chunks]
         written = []
-        for sequence, start, stop, _, _ in plan.chunks:
+        for chunk in plan.chunks:
+            sequence, start, stop = chunk[:3]
             leader = sequence.leader or sequence
             assert leader.state is State.RUNNING
             assert set(leader.rows) <= set(planned), "only some beams are planned"

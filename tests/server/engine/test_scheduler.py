@@ -572,51 +572,79 @@ def test_step_that_follows_has_one_more_token_of_whoever_does_not_end_for_certai
         bench.submit([start, start + 1, start + 2], max_tokens=max_tokens)
     bench.step()
     plan = bench.plan()
-    followed = bench.scheduler.follow(plan, bench.now)
-    assert followed is not None
-    assert followed.follows == (0, 2)
-    assert [(c.start, c.stop, c.position, c.draws) for c in followed.chunks] == [
+    bench.scheduler.launched(plan)
+    following = bench.plan(after=plan)
+    assert following.follows == (0, 2)
+    assert [(c.start, c.stop, c.position, c.draws) for c in following.chunks] == [
         (4, 5, 2, True)
     ] * 2
-    assert [len(chunk.sequence.blocks) for chunk in followed.chunks] == [2, 2]
-    bench.run(plan)
+    assert [len(chunk.sequence.blocks) for chunk in following.chunks] == [2, 2]
+    bench.land(plan)
     bench.scheduler.check_integrity()
-    bench.run(followed)
+    bench.run(following)
     assert [s.num_generated for s in bench.scheduler.running] == [3, 3]
 
 
-def test_nothing_follows_while_somebody_runs_who_is_not_in_the_step() -> None:
-    bench = Bench(replace(LIMITS, max_batch_tokens=2))
+def test_a_prompt_under_way_goes_on_in_a_step_that_follows() -> None:
+    bench = Bench(replace(LIMITS, max_batch_tokens=6))
     bench.submit([1], max_tokens=9)
     bench.submit([2], max_tokens=9)
+    bench.step()
+    bench.submit(list(range(9)))
     plan = bench.plan()
-    bench.run(plan)
-    bench.submit([3] * 9)
-    bench.scheduler._limits = replace(LIMITS, max_batch_tokens=3)
-    bench.pace._limits = bench.scheduler._limits
-    mixed = bench.plan()
-    assert [chunk.stop - chunk.start for chunk in mixed.chunks] == [1, 1, 1]
-    assert bench.scheduler.follow(mixed, bench.now) is None, "a prompt is under way"
-    bench.run(mixed)
-    bench.pace._limits = replace(LIMITS, max_batch_tokens=2)
-    decodes = bench.plan()
-    assert len(decodes.chunks) == 2
-    assert bench.scheduler.follow(decodes, bench.now) is None, "its turn has not come"
+    bench.scheduler.launched(plan)
+    assert bench.scheduler.running[2].num_computed == 4
+    following = bench.plan(after=plan)
+    assert following.follows == (0, 1, None)
+    assert [(chunk.start, chunk.stop) for chunk in following.chunks] == [(2, 3), (2, 3), (4, 8)]
+    bench.scheduler.launched(following)
+    bench.land(plan)
+    bench.scheduler.check_integrity()
+    assert bench.scheduler.running[2].num_computed == 8, "what is launched stays so"
 
 
-def test_nothing_follows_without_blocks() -> None:
-    bench = Bench(num_blocks=2)
+def test_who_loses_its_blocks_in_flight_draws_that_token_again() -> None:
+    roomy, bench = Bench(), Bench(num_blocks=4)
+    for target in (roomy, bench):
+        target.submit([1, 2, 3], max_tokens=9)
+        target.submit([4, 5, 6], max_tokens=9)
+    roomy.finish()
+    plan = bench.plan()
+    bench.scheduler.launched(plan)
+    while len(bench.scheduler.running) == 2:
+        following = bench.plan(after=plan)
+        bench.scheduler.launched(following)
+        lost = bench.scheduler.waiting
+        num_before = [len(sequence.tokens) for sequence in lost]
+        bench.land(plan)
+        bench.scheduler.check_integrity()
+        plan = following
+    assert [len(sequence.tokens) for sequence in lost] == num_before, "its draw is passed over"
+    bench.land(plan)
+    bench.finish()
+    assert bench.tokens == roomy.tokens
+
+
+def test_who_is_back_at_once_takes_nothing_from_the_step_in_flight() -> None:
+    """Preempted and admitted again in the very plan that follows."""
+    bench = Bench(num_blocks=8)
     bench.submit([1, 2, 3], max_tokens=9)
-    bench.submit([4, 5, 6], max_tokens=9)
     plan = bench.plan()
-    assert [len(chunk.sequence.blocks) for chunk in plan.chunks] == [1, 1]
-    first = bench.scheduler.follow(plan, bench.now)
-    assert first is not None, "each has a place left in its block"
-    bench.run(plan)
-    assert bench.scheduler.follow(first, bench.now) is None
+    bench.scheduler.launched(plan)
+    [sequence] = bench.scheduler.running
+    bench.scheduler._preempt(sequence, bench.now)
+    following = bench.plan(after=plan)
+    assert following.follows == ()
+    assert [(chunk.start, chunk.stop) for chunk in following.chunks] == [(0, 3)]
+    bench.scheduler.launched(following)
+    bench.land(plan)
+    assert sequence.num_generated == 0
+    bench.land(following)
+    assert sequence.num_generated == 1
+    bench.scheduler.check_integrity()
 
 
-def test_nothing_follows_while_somebody_parked_may_go_on() -> None:
+def test_who_was_parked_goes_on_in_a_step_that_follows() -> None:
     bench = Bench()
     bench.submit([1, 2, 3], max_tokens=9)
     bench.submit([4, 5, 6], digest="sha256:a", max_tokens=9)
@@ -625,7 +653,6 @@ def test_nothing_follows_while_somebody_parked_may_go_on() -> None:
     bench.scheduler.park("sha256:a", bench.now)
     [base] = bench.scheduler.running
     in_flight = Plan((Chunk(base, base.num_computed, base.num_computed + 1),))
-    assert bench.scheduler.follow(in_flight, bench.now) is None
-    [parked] = bench.scheduler.waiting
-    bench.scheduler.finish(parked)
-    assert bench.scheduler.follow(in_flight, bench.now) is not None
+    following = bench.plan(after=in_flight)
+    assert following.follows == (0, None)
+    assert [(chunk.start, chunk.stop) for chunk in following.chunks] == [(4, 5), (3, 4)]
