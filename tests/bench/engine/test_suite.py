@@ -1,7 +1,5 @@
 """Every part of `weft bench engine` on a tiny model, in slices. No time is judged."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -123,15 +121,3 @@ def test_cases_of_an_8b_are_those_of_the_goals() -> None:
     assert {f"decode {batch} x 1024" for batch in (1, 32, 128)} <= set(names)
     assert {"decode 1 x 8192", "decode 32 x 8192", "tax 32 x 1024", "tax 128 x 1024"} <= set(names)
     assert {f"prefill {n} in {k}" for n in (512, 2048, 8192) for k in (1, 8)} <= set(names)
-
-
-def test_needs_neither_redis_nor_grpc() -> None:
-    absent = ("redis", "grpc", "google.protobuf", "peft", "rich", "prometheus_client")
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(sys.argv[1:]))\n"
-        "import weft.bench.engine.suite"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *absent], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
