@@ -38,14 +38,14 @@ def _steps(record: Record) -> list[str]:
 
 
 def _prefills(record: Record) -> list[str]:
-    """A row per prompt: as one sequence and as several, base rows and the tax of every rank."""
+    """A row per prompt: base rows and the tax of every rank, by the number of its sequences."""
     rows: dict[str, dict[str, str]] = {}
     for cell in record.cells:
         if cell.figure == PREFILL:
             num, num_rows = int(cell.parameters["tokens"]), cell.parameters["rows"]
             row = rows.setdefault(f"{PREFILL} {num}", {})
             if _who(cell) == BASE:
-                row[f"{num_rows} rows, tokens/s:"] = f"{1000 * num / cell.median:,.0f}"
+                row[f"tokens/s ({num_rows}):"] = f"{1000 * num / cell.median:,.0f}"
                 row[f"÷ floor ({num_rows}):"] = f"{cell.over_floor:.2f}"
             else:
                 row[f"tax {_who(cell)}:"] = _tax(record, cell)
