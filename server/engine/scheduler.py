@@ -172,11 +172,13 @@ class Scheduler:
     def _follow(self, row: int, chunk: Chunk, draft: Draft, now: float) -> None:
         """Plan the token that a chunk in flight draws, if its sequence goes on for all we know."""
         sequence = chunk.sequence
+        if not chunk.is_current:
+            return  # it has lost its blocks to this very plan
         if chunk.ends:
             draft.ending.add(sequence)
-        elif draft.budget and self._hold(
-            sequence, chunk.stop + 1 - sequence.num_computed, draft, now
-        ):
+            return
+        num = chunk.stop + 1 - sequence.num_computed
+        if draft.budget and self._hold(sequence, num, draft, now):
             draft.follow(chunk, row)
 
     def _resume(self, now: float) -> None:

@@ -656,3 +656,20 @@ def test_who_was_parked_goes_on_in_a_step_that_follows() -> None:
     following = bench.plan(after=in_flight)
     assert following.follows == (0, None)
     assert [(chunk.start, chunk.stop) for chunk in following.chunks] == [(4, 5), (3, 4)]
+
+
+def test_who_ends_in_flight_and_loses_its_blocks_leaves_one_place_not_two() -> None:
+    bench = Bench(replace(LIMITS, max_sequences=2), num_blocks=4)
+    bench.submit([1, 2, 3], max_tokens=9)
+    for start in (10, 20):
+        bench.submit([start], digest="sha256:a", max_tokens=9)
+    bench.submit(list(range(30, 39)), max_tokens=2)
+    bench.run(bench.plan())
+    plan = bench.plan()
+    assert [chunk.ends for chunk in plan.chunks] == [False, True]
+    bench.scheduler.launched(plan)
+    bench.load()
+    following = bench.plan(after=plan)
+    assert [chunk.sequence.arrival for chunk in following.chunks] == [1, 2]
+    assert following.follows == (0, None)
+    assert len(bench.scheduler.running) == 2
