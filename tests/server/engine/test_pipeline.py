@@ -115,6 +115,28 @@ def test_mixed_batches_get_the_tokens_of_steps_that_wait(world: World, graphs: b
         same(one, other)
 
 
+def test_beams_on_graphs_find_what_they_find_in_steps_laid_out(world: World) -> None:
+    def submit_all(front: Front) -> list[int]:
+        streams = [
+            front.submit(prompt(12 + i), model=model, max_tokens=40, beams=Beams(num, num))
+            for i, (model, num) in enumerate([(None, 4), ("r8 on all", 3), ("r64 on o", 8)])
+        ]
+        front.submit(prompt(9), max_tokens=70)
+        front.finish()
+        return streams
+
+    with closing(Front(world, CONFIG)) as front:
+        expected = [front.answers[stream].hypotheses for stream in submit_all(front)]
+    with closing(Ahead(world, graphs=True)) as front:
+        found = [front.answers[stream].hypotheses for stream in submit_all(front)]
+        searching = [p for p in front.plans if any(c.sequence.leader for c in p.chunks)]
+        copies = [c for plan in searching for c in plan.chunks if c.source is not None]
+        assert len(copies) > 50
+    for one, other in zip(expected, found, strict=True):
+        assert [h.tokens for h in other] == [h.tokens for h in one]
+        assert [h.score for h in other] == pytest.approx([h.score for h in one], abs=1e-4)
+
+
 @contextmanager
 def steady(world: World, *, graphs: bool = False) -> Iterator[tuple[Ahead, list[int]]]:
     """Two sequences that decode, the first with an adapter, and a step in flight that followed."""
