@@ -8,7 +8,6 @@ blocks, unless one that goes before it lacks them. A sequence with beams has as 
 have beams from its admission on; all of them are in a step, or none.
 """
 
-import heapq
 from bisect import insort
 from collections.abc import Iterator
 from collections.abc import Sequence as Many
@@ -17,6 +16,7 @@ from weft.server.channel import Hypothesis, Submit
 
 from .beam_group import BeamGroup
 from .beams import Candidate, check_beams
+from .deadlines import Deadlines
 from .intake import Intake
 from .kv_cache import BlockAllocator, root_key
 from .limits import Limits, Queued
@@ -30,7 +30,6 @@ from .waiting import Candidates, Waiting
 from .window import Window
 
 WATERMARK = 0.01  # share of the blocks that admissions leave to running sequences
-DEADLINES_KEPT = 64
 
 
 class Scheduler:
@@ -67,7 +66,7 @@ class Scheduler:
         self._base_digest = base_digest
         self._precision = precision
         self._watermark = int(WATERMARK * blocks.num_blocks)
-        self._deadlines: list[tuple[float, int, Sequence]] = []
+        self._deadlines = Deadlines()
 
     @property
     def waiting(self) -> list[Sequence]:
@@ -130,17 +129,13 @@ class Scheduler:
             sequence.tier = self._residency.want(request.digest, peer, now=now, since=since)
             if sequence.tier != "arena":
                 self._ledger.order_load(sequence)
-        if request.deadline is not None:
-            heapq.heappush(self._deadlines, (request.deadline, arrival, sequence))
+        self._deadlines.add(sequence)
         self._waiting.add(sequence)
         return sequence
 
     def expired(self, now: float) -> Iterator[Sequence]:
         """Yield every live sequence whose deadline has passed."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            sequence = heapq.heappop(self._deadlines)[2]
-            if sequence.state is not State.FINISHED:
-                yield sequence
+        return self._deadlines.passed(now)
 
     def can_follow(self, plan: Plan) -> bool:
         """Whether the step after one can be planned while nobody has read what it draws."""
@@ -419,14 +414,7 @@ class Scheduler:
             self._ledger.cancel_load(sequence)
         self._tables.close(sequence)
         sequence.state = State.FINISHED
-        self._forget_deadlines()
-
-    def _forget_deadlines(self) -> None:
-        """Let go of finished sequences once they outnumber the living."""
-        num_live = len(self.waiting) + len(self.running)
-        if len(self._deadlines) > 2 * num_live + DEADLINES_KEPT:
-            self._deadlines = [d for d in self._deadlines if d[2].state is not State.FINISHED]
-            heapq.heapify(self._deadlines)
+        self._deadlines.forget(num_live=len(self.waiting) + len(self.running))
 
     def _stop(self, sequence: Sequence) -> None:
         """Take a sequence out of the running ones; its blocks stay."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from weft.server.channel import Priority
 from weft.server.config import POLICIES, SchedulingConfig
+from weft.server.engine.deadlines import KEPT
 from weft.server.engine.plan import Chunk, Plan
-from weft.server.engine.scheduler import DEADLINES_KEPT
 from weft.server.engine.sequence import Sequence, State
 from weft.server.errors import PromptTooLong
 
@@ -425,12 +425,12 @@ def test_deadlines_are_told_once_for_the_living() -> None:
 def test_finished_sequences_are_not_kept_until_their_deadline() -> None:
     bench = Bench()
     long = bench.submit([1], deadline=1000.0, max_tokens=60)
-    for _ in range(2 * DEADLINES_KEPT):
+    for _ in range(2 * KEPT):
         bench.submit([1], deadline=2000.0, max_tokens=1)
         bench.scheduler.finish(bench.scheduler.waiting[-1])
     bench.step()
     deadlines = [s.request.deadline for s in gc.get_objects() if type(s) is Sequence]
-    assert deadlines.count(2000.0) <= DEADLINES_KEPT + 2
+    assert deadlines.count(2000.0) <= KEPT + 2
     assert [s.request.stream for s in bench.scheduler.expired(1500.0)] == [long]
 
 
