@@ -216,10 +216,11 @@ async def stream_all(
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes:
                 tasks.create_task(stream_one(weft, lane, on_response))
-    except* WeftError as failures:
-        failure = failures.exceptions[0]
-        assert isinstance(failure, WeftError)
-        raise failure from None
+    except ExceptionGroup as failures:  # `except*` would wrap what it raises before Python 3.11.4
+        first = failures.exceptions[0]
+        if not isinstance(first, WeftError):
+            raise
+        raise first from None
 
 
 async def stream_one(
