@@ -128,8 +128,11 @@ async def _serve(config: ServeConfig) -> None:
             await stop.wait()
             logger.info("stopping")
             await _stop(running)
-    except* StartFailed as failures:
-        raise failures.exceptions[0] from None
+    except ExceptionGroup as failures:  # `except*` would wrap what it raises before Python 3.11.4
+        first = failures.exceptions[0]
+        if not isinstance(first, StartFailed):
+            raise
+        raise first from None
     finally:
         await _stop(running)
 
