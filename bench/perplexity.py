@@ -3,10 +3,9 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -23,9 +22,7 @@ from weft.adapters.sites import BaseFacts
 from weft.adapters.template import Example
 from weft.adapters.tensor_checks import Limits
 from weft.adapters.weights import check_adapter
-from weft.kernels import Arena, group_rows
-from weft.server.model.kv_cache import KVCache
-from weft.server.model.load_probe import pack_step
+from weft.kernels import Arena
 from weft.server.model.loader import LoadedModel
 from weft.server.worker_probe import load_arena
 
@@ -83,18 +80,7 @@ def perplexity(model: LoadedModel, arena: Arena | None, rows: Sequence[Example])
 def find_losses(model: LoadedModel, arena: Arena | None, row: Example) -> Tensor:
     """Minus the log-probability of each trained token of a row, in one step."""
     tokens_T = torch.from_numpy(row.ids).to(model.device)
-    num_rows = len(tokens_T)
-    cache = KVCache(
-        model.layers,
-        num_blocks=1,
-        block_tokens=num_rows,
-        dtype=model.dtype,
-        device=model.device,
-    )
-    table_BM = torch.zeros(1, 1, dtype=torch.int32, device=model.device)
-    slots = np.zeros(num_rows, dtype=np.int32)
-    segments = group_rows(slots).to(model.device) if arena is not None else None
-    step = pack_step([tokens_T], {0: (0, num_rows)}, table_BM, num_rows)
-    logits_TV = model.forward(replace(step, segments=segments), cache, arena)
+    step, cache = model.whole_step(tokens_T, slot=None if arena is None else 0)
+    logits_TV = model.forward(step, cache, arena)
     losses_T = torch.nn.functional.cross_entropy(logits_TV[:-1], tokens_T[1:], reduction="none")
     return losses_T[torch.from_numpy(row.trained[1:]).to(model.device)]

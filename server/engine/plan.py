@@ -66,8 +66,7 @@ class Chunk(NamedTuple):
     @property
     def draws(self) -> bool:
         """Whether the next token is drawn, and not found by a search."""
-        sequence = self.sequence
-        return self.stop >= len(sequence.tokens) and sequence.request.beams is None
+        return self.wants_logits and self.sequence.request.beams is None
 
     @property
     def told(self) -> range:

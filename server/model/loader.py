@@ -3,15 +3,16 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from weft.adapters.sites import BaseFacts
-from weft.kernels import Arena, Segments
+from weft.kernels import Arena, Segments, group_rows
 from weft.server.errors import ModelRefused
 
 from .adapt import (
@@ -120,6 +121,25 @@ class LoadedModel:
         arena.add_lora(delta_TN, x_TK, segments, site)
         return delta_TN
 
+    def whole_step(
+        self, tokens_T: Tensor, *, slot: int | None = None
+    ) -> tuple[ModelBatch, KVCache]:
+        """One sequence in one step, and a cache of one block for it; slot None = of the base."""
+        num_rows = len(tokens_T)
+        cache = KVCache(
+            self.layers,
+            num_blocks=1,
+            block_tokens=num_rows,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        table_BM = torch.zeros(1, 1, dtype=torch.int32, device=self.device)
+        batch = pack_step([tokens_T], {0: (0, num_rows)}, table_BM, num_rows)
+        if slot is None:
+            return batch, cache
+        segments = group_rows(np.full(num_rows, slot, dtype=np.int32)).to(self.device)
+        return replace(batch, segments=segments), cache
+
     def row_swaps(self, tokens_T: Tensor, ops: RowOps) -> list[Swap]:
         """The modules and functions that a probe proves to compute what an op does.
 
@@ -127,7 +147,7 @@ class LoadedModel:
         """
 
         def run() -> None:
-            self.forward_base(*_whole_step(self, tokens_T))
+            self.forward_base(*self.whole_step(tokens_T))
 
         norms = norm_swap(self._model, ops.norm)
         ropes = rope_swap(self._model, ops.rope, self._attention, run)
@@ -225,7 +245,7 @@ def adapt_model(
 
 def _quantise(loaded: LoadedModel, quantisation: str, prompts: Sequence[Tensor]) -> SwapReport:
     def run(tokens_T: Tensor) -> Tensor:
-        return loaded.forward_base(*_whole_step(loaded, tokens_T.to(loaded.device)))
+        return loaded.forward_base(*loaded.whole_step(tokens_T.to(loaded.device)))
 
     require_quantisable(quantisation, device=loaded.device, dtype=loaded.dtype)
     report = quantise_base(loaded.sites, quantisation, prompts=prompts, run=run)
@@ -239,10 +259,10 @@ def apply_swap(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
     """Make a swap; undo it when the logits of one step say that it matters, or it cannot run."""
     if not swap.count:
         return swap.skip()
-    before = loaded.forward_base(*_whole_step(loaded, tokens_T))
+    before = loaded.forward_base(*loaded.whole_step(tokens_T))
     swap.make()
     try:
-        after = loaded.forward_base(*_whole_step(loaded, tokens_T))
+        after = loaded.forward_base(*loaded.whole_step(tokens_T))
         error = logits_error([after], [before])
     except ValueError as err:  # an op does not take what the model hands it
         log.warning("%s: %s", swap.kind, err)
@@ -257,22 +277,8 @@ def apply_swap(swap: Swap, loaded: LoadedModel, tokens_T: Tensor) -> SwapReport:
 
 def _check_rows(loaded: LoadedModel, tokens_T: Tensor) -> None:
     """Gate 3, for sites: an adapter is added row by row, so a site must see the step's rows."""
-    for name, x_TK in loaded.capture_sites(*_whole_step(loaded, tokens_T)).items():
+    for name, x_TK in loaded.capture_sites(*loaded.whole_step(tokens_T)).items():
         if len(x_TK) != len(tokens_T):
             raise ModelRefused(
                 f"gate 3 (calls): {name} ran on {len(x_TK)} rows of a step of {len(tokens_T)}"
             )
-
-
-def _whole_step(loaded: LoadedModel, tokens_T: Tensor) -> tuple[ModelBatch, KVCache]:
-    """One sequence in one step, in a cache of one block."""
-    num_rows = len(tokens_T)
-    table_BM = torch.zeros(1, 1, dtype=torch.int32, device=loaded.device)
-    cache = KVCache(
-        loaded.layers,
-        num_blocks=1,
-        block_tokens=num_rows,
-        dtype=loaded.dtype,
-        device=loaded.device,
-    )
-    return pack_step([tokens_T], {0: (0, num_rows)}, table_BM, num_rows), cache
