@@ -27,6 +27,7 @@ from . import processes
 from .config import DataDir, ServeConfig
 from .embedded_redis import redis_command
 from .errors import StartFailed
+from .ungrouped import ungrouped
 
 logger = logging.getLogger(__name__)
 
@@ -116,23 +117,21 @@ async def _serve(config: ServeConfig) -> None:
     _serve_metrics(config)
     running: list[tuple[Part, asyncio.Task[None]]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            if config.redis_url is None:
-                command, redis_url = redis_command(config.data)
-                part = Part("redis", _starter(processes.run_redis, command))
-                running.append((part, group.create_task(part.run())))
-                await _redis_answers(redis_url)
-            else:
-                redis_url = config.redis_url
-            running += [(part, group.create_task(part.run())) for part in _parts(config, redis_url)]
-            await stop.wait()
-            logger.info("stopping")
-            await _stop(running)
-    except ExceptionGroup as failures:  # `except*` would wrap what it raises before Python 3.11.4
-        first = failures.exceptions[0]
-        if not isinstance(first, StartFailed):
-            raise
-        raise first from None
+        with ungrouped(StartFailed):
+            async with asyncio.TaskGroup() as group:
+                if config.redis_url is None:
+                    command, redis_url = redis_command(config.data)
+                    part = Part("redis", _starter(processes.run_redis, command))
+                    running.append((part, group.create_task(part.run())))
+                    await _redis_answers(redis_url)
+                else:
+                    redis_url = config.redis_url
+                running += [
+                    (part, group.create_task(part.run())) for part in _parts(config, redis_url)
+                ]
+                await stop.wait()
+                logger.info("stopping")
+                await _stop(running)
     finally:
         await _stop(running)
 

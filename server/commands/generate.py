@@ -23,6 +23,7 @@ from weft.protos.v1.inference_pb2 import (
     GenerateResponse,
 )
 from weft.protos.v1.types_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
+from weft.server.ungrouped import ungrouped
 
 from .session import Session, SessionCommand
 from .terminal import document_of, short
@@ -212,15 +213,10 @@ async def stream_all(
     Raises:
         WeftError: That failure.
     """
-    try:
+    with ungrouped(WeftError):
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes:
                 tasks.create_task(stream_one(weft, lane, on_response))
-    except ExceptionGroup as failures:  # `except*` would wrap what it raises before Python 3.11.4
-        first = failures.exceptions[0]
-        if not isinstance(first, WeftError):
-            raise
-        raise first from None
 
 
 async def stream_one(
