@@ -148,6 +148,7 @@ class Scheduler:
             after: The step in flight: what it draws is not known, but when it ends a sequence for
                 certain.
         """
+        self.lacks_blocks = False
         self._resume(now)
         draft = Draft(self._pace.budget(self.running))
         in_flight = {} if after is None else after.drawing
@@ -195,6 +196,7 @@ class Scheduler:
         """Hold blocks for more tokens of a running sequence, at the cost of the last in order;
         False if that is itself."""
         while sequence.state is State.RUNNING and not self._tables.grow(sequence, num):
+            self.lacks_blocks = True
             victim = max([*self.running, *self._parked], key=self._order.age)
             draft.drop(victim)
             self._preempt(victim, now)
@@ -226,7 +228,6 @@ class Scheduler:
 
     def _fill(self, draft: Draft, prefills: list[Sequence], now: float) -> None:
         """Give what is left of the budget to prefills under way and to admissions, in order."""
-        self.lacks_blocks = False
         candidates = Candidates(self._order, self._open_groups(draft, now), now=now)
         for prefill in sorted(prefills, key=lambda s: self._order.key(s, now)):
             self._admit(candidates, draft, now, before=prefill)
