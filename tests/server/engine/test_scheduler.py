@@ -518,6 +518,17 @@ def test_base_row_without_blocks_lets_the_adapter_of_parked_ones_back() -> None:
     assert list(bench.tokens) == [1, 2, 3]
 
 
+def test_two_prompts_that_displace_each_other_let_the_adapter_of_parked_ones_back() -> None:
+    bench = Bench(arena_images=1, num_blocks=12)
+    bench.submit(prompt(16), digest="sha256:a", max_tokens=20)
+    bench.step()
+    bench.submit(prompt(30, first=100), max_tokens=9, salt="one")
+    bench.submit(prompt(20, first=200), max_tokens=9, salt="other")
+    bench.submit([7], digest="sha256:b", max_tokens=9)
+    bench.finish()
+    assert bench.scheduler.num_parks > 0
+
+
 def test_parked_sequence_goes_on_though_a_tenant_who_lacks_blocks_is_before_it() -> None:
     bench = Bench(arena_images=1, num_blocks=16, scheduling=SchedulingConfig(policy="fair"))
     bench.submit(prompt(40), digest="sha256:a", max_tokens=20, salt="greedy")
