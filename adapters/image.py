@@ -81,6 +81,7 @@ def read_image(path: Path, facts: BaseFacts) -> Image:
     Raises:
         BaseNotServed: It was packed for another layout: another base, dtype or format.
         ContentCorrupt: It is not an image, or not a whole one.
+        FileNotFoundError: It is not there, or has gone meanwhile.
     """
     header = _read_header(path)
     if header.layout_id != facts.layout_id:
@@ -91,11 +92,20 @@ def read_image(path: Path, facts: BaseFacts) -> Image:
     size = data_at + header.num_elements * dtype.itemsize
     if path.stat().st_size != size:
         raise ContentCorrupt(f"image of {path.stat().st_size} bytes; expected {size}")
-    file = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    file = _map(path, size)
     a_at, b_at, rank = _unpack_table(file[table_at:], facts)
     image = Image(header.digest, header.layout_id, file[data_at:].view(dtype), a_at, b_at, rank)
     _check_table(image, facts)
     return image
+
+
+def _map(path: Path, size: int) -> Tensor:
+    try:
+        return torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    except RuntimeError as err:
+        if path.exists():
+            raise
+        raise FileNotFoundError(f"{path} has gone") from err
 
 
 def _align(at: int) -> int:

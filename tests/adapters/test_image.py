@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,24 @@ def test_an_image_stays_readable_when_its_file_is_removed(
     image = packed(small, facts, tmp_path / "image")
     (tmp_path / "image").unlink()
     assert image.data.sum() == torch.arange(128.0).sum() + 0.5 * torch.arange(64.0).sum()
+
+
+class Vanishing(type(Path())):  # type: ignore[misc]
+    """A file that somebody removes right after it was found to be there."""
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        found: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
+        self.unlink()
+        return found
+
+
+def test_an_image_that_goes_while_it_is_read_is_missing(
+    small: CheckedAdapter, facts: BaseFacts, tmp_path: Path
+) -> None:
+    path = tmp_path / "image"
+    write_image(small, facts, path)
+    with pytest.raises(FileNotFoundError, match="has gone"):
+        read_image(Vanishing(path), facts)
 
 
 def test_an_image_of_another_layout_is_refused(
