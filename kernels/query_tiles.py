@@ -28,7 +28,11 @@ class QueryTiles:
 
     def to(self, device: torch.device) -> "QueryTiles":
         """Copy to `device`, in one transfer, without waiting."""
-        return _view(self.buffer.to(device, non_blocking=True), self.max_rows)
+        return self.lay_over(self.buffer.to(device, non_blocking=True))
+
+    def lay_over(self, buffer: Tensor) -> "QueryTiles":
+        """These tiles as views of a buffer that holds their content, or will."""
+        return _view(buffer.view(self.buffer.shape), self.max_rows)
 
 
 def cut_queries(

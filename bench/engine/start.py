@@ -1,4 +1,4 @@
-"""What a start takes: choosing tiles, laying an engine out, and capturing its decode graphs."""
+"""What a start takes: choosing tiles, laying an engine out, and capturing its graphs."""
 
 import time
 from collections.abc import Callable

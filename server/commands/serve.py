@@ -161,7 +161,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 @option("--disk-bytes", COUNT, "Adapter images on disk.", default=20 * GIB)
 @option("--response-cache-bytes", COUNT, "Whole answers to repeated requests. [none]")
 @option("--speculate", COUNT, "Tokens drafted from a sequence's own text, at most. [none]")
-@flag("--no-graphs", "Launch every decode step from Python on CUDA.")
+@flag("--no-graphs", "Launch every step from Python on CUDA.")
 @flag("--no-worker", "Do not start a fine-tuning worker.")
 @common_options
 def serve(

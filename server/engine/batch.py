@@ -1,6 +1,7 @@
 """The rows of one step, laid out flat from its plan: numpy on the host, one copy to the device."""
 
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,49 @@ NO_SLOT = -1  # a base row, in the kernels' terms
 Longs = npt.NDArray[np.int64]
 
 
+class Rows(NamedTuple):
+    """The rows of a plan, one chunk after another.
+
+    Attributes:
+        sequence_T: Which chunk each row is of.
+        indptr_B1: Chunk b has rows `indptr_B1[b]:indptr_B1[b + 1]`.
+    """
+
+    tokens_T: Longs
+    positions_T: Longs
+    cache_index_T: Longs
+    sequence_T: Longs
+    indptr_B1: Longs
+
+
+def lay_rows(plan: Plan, *, block_tokens: int) -> Rows:
+    """Lay the plan's chunks one after another, in its order."""
+    chunks = plan.chunks
+    start_B = np.array([chunk.start for chunk in chunks])
+    num_B = np.array([chunk.num_rows for chunk in chunks])
+    indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
+    sequence_T = np.repeat(np.arange(len(chunks)), num_B)
+    tokens_T = np.fromiter(
+        chain.from_iterable(chunk.tokens for chunk in chunks), np.int64, count=indptr_B1[-1]
+    )
+    positions_T = np.arange(indptr_B1[-1]) + (start_B - indptr_B1[:-1])[sequence_T]
+    first_B = start_B // block_tokens
+    last_B = [-(-chunk.end // block_tokens) for chunk in chunks]
+    written = [
+        chunk.sequence.blocks[first:last]
+        for chunk, first, last in zip(chunks, first_B, last_B, strict=True)
+    ]
+    at_B = np.cumsum([0, *map(len, written[:-1])]) - first_B
+    block_N = np.fromiter(chain.from_iterable(written), np.int64)
+    cache_index_T = block_N[at_B[sequence_T] + positions_T // block_tokens] * block_tokens
+    cache_index_T += positions_T % block_tokens
+    return Rows(tokens_T, positions_T, cache_index_T, sequence_T, indptr_B1)
+
+
 def build_batch(
     plan: Plan, drawn_B: Tensor | None = None, *, block_tokens: int, device: torch.device
 ) -> ModelBatch:
-    """Lay the plan's chunks one after another, in its order.
+    """Lay a plan out anew.
 
     The logits of the result are, chunk by chunk, those of the positions that are told, that of the
     next token, and those after each draft.
@@ -31,19 +71,9 @@ def build_batch(
     Args:
         drawn_B: On the device, the draws of the step that the plan follows, if it follows one.
     """
-    chunks = plan.chunks
-    start_B = np.array([chunk.start for chunk in chunks])
-    stop_B = np.array([chunk.end for chunk in chunks])
-    num_B = stop_B - start_B
-    indptr_B1 = np.concatenate(([0], np.cumsum(num_B)))
-    sequence_T = np.repeat(np.arange(len(chunks)), num_B)
-    tokens_T = np.fromiter(
-        chain.from_iterable(chunk.tokens for chunk in chunks), np.int64, count=indptr_B1[-1]
+    tokens_T, positions_T, cache_index_T, sequence_T, indptr_B1 = lay_rows(
+        plan, block_tokens=block_tokens
     )
-    positions_T = np.arange(indptr_B1[-1]) + (start_B - indptr_B1[:-1])[sequence_T]
-    table_BM = _block_table(plan)
-    cache_index_T = table_BM[sequence_T, positions_T // block_tokens].astype(np.int64)
-    cache_index_T = cache_index_T * block_tokens + positions_T % block_tokens
     logit_rows = _logit_rows(plan, indptr_B1)
     unread = [(n, row) for n, row in zip(indptr_B1, plan.follows, strict=False) if row is not None]
     at, drawn = np.array(unread, np.int64).reshape(-1, 2).T
@@ -57,8 +87,8 @@ def build_batch(
         positions_T=positions,
         cache_index_T=cache_index,
         indptr_B1=indptr_B1.tolist(),
-        kv_len_B=stop_B.tolist(),
-        block_table_BM=to_device(table_BM, device),
+        kv_len_B=[chunk.end for chunk in plan.chunks],
+        block_table_BM=to_device(_block_table(plan), device),
         logit_rows=rows,
         segments=_segments(plan, sequence_T, device),
     )

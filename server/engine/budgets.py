@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 BLOCK_TOKENS = 16
 NUM_SLOTS = 4096
 MEMORY_SHARE = 0.9
-GRAPH_BYTES = 2 * GIB  # for decode graphs: they share one pool, and each keeps its launches
+GRAPH_BYTES = 2 * GIB  # for graphs: they share one pool, and each keeps its launches
 
 
 @dataclass(frozen=True, slots=True)

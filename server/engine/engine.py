@@ -38,7 +38,7 @@ from .constraint import Grammars
 from .delivery import Delivery
 from .errands import Errands
 from .figures import Figures
-from .graphs import DecodeGraphs, capture_decodes, cuda_capture
+from .graphs import StepGraphs, capture_steps, cuda_capture
 from .kv_cache import BlockAllocator
 from .ledger import Ledger
 from .loader import Broken
@@ -185,13 +185,14 @@ class Engine:
         has_run = self._pipeline.step(started)
         return self._probing.step() or has_run or self._rest()
 
-    def _capture(self) -> DecodeGraphs | None:
+    def _capture(self) -> StepGraphs | None:
         limits = self.budgets.limits
-        return capture_decodes(
+        return capture_steps(
             self._model,
             self.cache,
             self.arena,
             max_rows=limits.max_sequences,
+            max_tokens=limits.max_batch_tokens,
             max_blocks=-(-limits.max_context // self.budgets.block_tokens),
             capture=cuda_capture(self._model.device),
         )
@@ -256,8 +257,8 @@ class Engine:
         return self._figures.take(self.scheduler, self.blocks, self.residency)
 
     @property
-    def graphs(self) -> DecodeGraphs | None:
-        """The captured decode steps; None where every step is laid out anew."""
+    def graphs(self) -> StepGraphs | None:
+        """The captured steps; None where every step is laid out anew."""
         return self._runner.graphs
 
     @property

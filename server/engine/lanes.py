@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from .sequence import Sequence
 
-UNSETTLED = 2  # entries: the block that fills in the step in flight, and the one after it
-
 
 class Write(NamedTuple):
     """Entries of a lane's row, from `first` on, that the device does not have yet."""
@@ -26,7 +24,7 @@ class Lane:
     """`table` is the sequence's own list, of which the device has `num_known` entries.
 
     Attributes:
-        tail: The last of these, as the device has them.
+        tail: Those of them that may still change, as the device has them.
     """
 
     number: int
@@ -38,12 +36,12 @@ class Lane:
 class Lanes:
     """Gives every sequence of a step a lane; who has not decoded for longest loses his.
 
-    The last known entries of a table may still change, for a block that becomes full can turn out
-    to be computed already: as many as a step that runs ahead can have sent before that is known.
-    Those before them are final as long as the sequence keeps its list.
+    An entry is final, as long as the sequence keeps its list, once its block has become full: that
+    is when it can turn out to be computed already.
     """
 
-    def __init__(self, num_lanes: int) -> None:
+    def __init__(self, num_lanes: int, *, block_tokens: int) -> None:
+        self._block_tokens = block_tokens
         self._free = list(range(num_lanes - 1, -1, -1))
         self._lanes: OrderedDict[Sequence, Lane] = OrderedDict()
 
@@ -52,8 +50,13 @@ class Lanes:
 
         The sequences are different ones, and no more than there are lanes.
         """
-        lanes = [self._lane_of(sequence) for sequence in sequences]
-        writes = [write for lane in lanes if (write := _catch_up(lane)) is not None]
+        lanes, writes = [], []
+        for sequence in sequences:
+            lane = self._lane_of(sequence)
+            num_final = sequence.num_computed // self._block_tokens
+            write = _catch_up(lane, num_final)
+            lanes.append(lane)
+            writes += [write] if write else []
         return [lane.number for lane in lanes], writes
 
     def _lane_of(self, sequence: Sequence) -> Lane:
@@ -67,15 +70,16 @@ class Lanes:
         return lane
 
 
-def _catch_up(lane: Lane) -> Write | None:
+def _catch_up(lane: Lane, num_final: int) -> Write | None:
     """What the device lacks, from the first entry on that differs."""
     first = lane.num_known - len(lane.tail)
     found = lane.table[first:]
-    if found == lane.tail:
+    known, lane.tail = lane.tail, lane.table[num_final:]
+    lane.num_known = len(lane.table)
+    if found == known:
         return None
     same = next(
-        (n for n, pair in enumerate(zip(found, lane.tail, strict=False)) if pair[0] != pair[1]),
-        len(lane.tail),
+        (n for n, pair in enumerate(zip(found, known, strict=False)) if pair[0] != pair[1]),
+        len(known),
     )
-    lane.num_known, lane.tail = len(lane.table), lane.table[-UNSETTLED:]
     return Write(lane.number, first + same, found[same:])

@@ -12,7 +12,7 @@ from .batch import build_batch
 from .beams import Candidate
 from .continuations import best_continuations, part_logits
 from .delivery import Delivery
-from .graphs import DecodeGraphs
+from .graphs import StepGraphs
 from .plan import Plan
 from .row import rows_of
 from .sampler import Draws, draw
@@ -35,7 +35,7 @@ class Runner:
     """Launches steps; on a GPU without waiting for them.
 
     Attributes:
-        graphs: For steps of decodes; None = every step is laid out anew.
+        graphs: For the steps that they take; None = every step is laid out anew.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Runner:
         cache: KVCache,
         arena: Arena,
         *,
-        graphs: DecodeGraphs | None,
+        graphs: StepGraphs | None,
         delivery: Delivery,
     ) -> None:
         self.graphs = graphs

@@ -36,6 +36,11 @@ class PagedAttention:
         self._cache: KVCache | None = None
         self._batch: ModelBatch | None = None
 
+    @property
+    def tile_tokens(self) -> frozenset[int]:
+        """Tokens in the tiles of queries that its path reads."""
+        return self._path.tile_tokens
+
     def begin(self, batch: ModelBatch, cache: KVCache) -> None:
         """Start a step: every layer that is called until `end` works on this batch."""
         self._batch, self._cache = batch, cache

@@ -51,7 +51,13 @@ class Chunk:
 
 
 class CpuAttention:
-    """Plans a step once for all layers that ask the same of it."""
+    """Plans a step once for all layers that ask the same of it.
+
+    Attributes:
+        tile_tokens: None: nothing reads tiles of queries here.
+    """
+
+    tile_tokens: frozenset[int] = frozenset()
 
     def __init__(self, dtype: torch.dtype) -> None:
         compile_decode(dtype)  # now, or the first token of a request would wait for it

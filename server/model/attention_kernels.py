@@ -18,7 +18,11 @@ from .kv_cache import AttentionLayer
 class KernelAttention:
     """Decodes by splits where every sequence has one row; any other step is prefilled by tiles.
 
-    What the kernels read beside the batch goes to the device once per step, in `begin`.
+    What the kernels read beside the batch goes to the device once per step, in `begin`, where the
+    batch does not bring it.
+
+    Attributes:
+        tile_tokens: New tokens in one tile of queries, of all kinds of layers.
 
     Raises:
         ModelRefused: A layer's heads are wider than the kernels take.
@@ -32,7 +36,7 @@ class KernelAttention:
         self._layers = layers
         self._dtype = dtype
         self._device = device
-        self._tile_tokens = {self._tokens_of(layer) for layer in layers}
+        self.tile_tokens = frozenset(self._tokens_of(layer) for layer in layers)
         self._workspace: DecodeWorkspace | None = None
         self._max_sequences = 0
         self._block_table_BM: Tensor | None = None
@@ -42,14 +46,16 @@ class KernelAttention:
     def begin(self, batch: ModelBatch) -> None:
         """Start a step."""
         self._block_table_BM = batch.block_table_BM
-        if batch.indptr_B1[-1] == len(batch.kv_len_B):
+        if batch.queries is not None:
+            self._queries.update(batch.queries)
+        elif batch.indptr_B1[-1] == len(batch.kv_len_B):
             self._make_room(len(batch.kv_len_B))
             self._kv_len_B = batch.kv_len
             if batch.kv_len is None:
                 kv_len_B = torch.tensor(batch.kv_len_B, dtype=torch.int32)
                 self._kv_len_B = kv_len_B.to(self._device, non_blocking=True)
         else:
-            for tokens in self._tile_tokens:
+            for tokens in self.tile_tokens:
                 tiles = cut_queries(batch.indptr_B1, batch.kv_len_B, max_rows=tokens)
                 self._queries[tokens] = tiles.to(self._device)
 

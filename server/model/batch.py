@@ -1,10 +1,11 @@
 """One step as the model sees it: packed rows, and where each sequence's keys lie."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from weft.kernels.query_tiles import QueryTiles
 from weft.kernels.segments import Segments
 
 
@@ -22,6 +23,8 @@ class ModelBatch:
         logit_rows: int64, the rows whose logits are wanted; may be empty.
         segments: The adapted rows; None = base rows only.
         kv_len: `kv_len_B` on the device, int32, where the step brings it; None = it has to be sent.
+        queries: The rows in tiles for the prefill kernel, on the device, by the tokens of a tile,
+            where the step brings them; None = they have to be cut and sent.
     """
 
     tokens_T: Tensor
@@ -33,3 +36,4 @@ class ModelBatch:
     logit_rows: Tensor
     segments: Segments | None = None
     kv_len: Tensor | None = None
+    queries: Mapping[int, QueryTiles] | None = None

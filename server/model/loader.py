@@ -75,13 +75,26 @@ class LoadedModel:
         self._kernel_sites = kernel_sites(facts)
         model.set_attn_implementation(attention.name)
 
+    @property
+    def tile_tokens(self) -> frozenset[int]:
+        """Tokens in the tiles of queries that attention reads."""
+        return self._attention.tile_tokens
+
     @torch.inference_mode()
-    def forward(self, batch: ModelBatch, cache: KVCache, arena: Arena | None) -> Tensor:
+    def forward(
+        self,
+        batch: ModelBatch,
+        cache: KVCache,
+        arena: Arena | None,
+        *,
+        out_RV: Tensor | None = None,
+    ) -> Tensor:
         """Run one step; the logits of `batch.logit_rows`, `[rows, V]`, float32.
 
         Args:
             cache: Gets the step's keys and values.
             arena: Holds the adapters that `batch.segments` names; None = the base alone.
+            out_RV: Where the logits are to lie; None = in memory of their own.
         """
         self._step.arena, self._step.segments = arena, batch.segments
         self._attention.begin(batch, cache)
@@ -97,7 +110,7 @@ class LoadedModel:
             self._step.arena = self._step.segments = None
             for site in self.sites:
                 site.drop()
-        return logits_1RV[0].float()
+        return logits_1RV[0].float() if out_RV is None else out_RV.copy_(logits_1RV[0])
 
     def forward_base(self, batch: ModelBatch, cache: KVCache) -> Tensor:
         """Run one step without adapters."""

@@ -15,14 +15,25 @@ def sequence(*blocks: int) -> Sequence:
 
 
 def test_first_step_sends_the_whole_table_and_a_step_within_a_block_nothing() -> None:
-    lanes, one, two = Lanes(2), sequence(5, 6, 7), sequence(3)
+    lanes, one, two = Lanes(2, block_tokens=4), sequence(5, 6, 7), sequence(3)
     numbers, writes = lanes.place([one, two])
     assert writes == [Write(numbers[0], 0, [5, 6, 7]), Write(numbers[1], 0, [3])]
     assert lanes.place([two, one]) == (numbers[::-1], [])
 
 
+def test_every_entry_may_change_that_a_chunk_of_a_prompt_filled_and_none_before() -> None:
+    lanes, one = Lanes(1, block_tokens=4), sequence(5, 6, 7, 8)
+    one.num_computed = 4
+    lanes.place([one])
+    one.num_computed = 16
+    one.blocks[1:] = [9, 7, 8, 2]
+    assert lanes.place([one])[1] == [Write(0, 1, [9, 7, 8, 2])]
+    one.blocks[2] = 3  # which cannot be: its block was full
+    assert lanes.place([one])[1] == []
+
+
 def test_a_new_block_brings_the_one_before_along() -> None:
-    lanes, one = Lanes(1), sequence(5, 6)
+    lanes, one = Lanes(1, block_tokens=4), sequence(5, 6)
     lanes.place([one])
     one.blocks[1] = 9  # turned out to be computed already
     one.blocks.append(2)
@@ -31,7 +42,7 @@ def test_a_new_block_brings_the_one_before_along() -> None:
 
 def test_either_of_the_last_two_may_change_after_it_was_sent() -> None:
     """A step that runs ahead has sent the next block before the one that filled is published."""
-    lanes, one = Lanes(1), sequence(5, 6)
+    lanes, one = Lanes(1, block_tokens=4), sequence(5, 6)
     lanes.place([one])
     one.blocks.append(2)
     assert lanes.place([one])[1] == [Write(0, 2, [2])]
@@ -41,7 +52,7 @@ def test_either_of_the_last_two_may_change_after_it_was_sent() -> None:
 
 
 def test_a_new_list_is_sent_whole() -> None:
-    lanes, one = Lanes(1), sequence(5, 6)
+    lanes, one = Lanes(1, block_tokens=4), sequence(5, 6)
     lanes.place([one])
     one.blocks = [5, 6]
     assert lanes.place([one])[1] == [Write(0, 0, [5, 6])]
@@ -50,7 +61,7 @@ def test_a_new_list_is_sent_whole() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_table_equals_the_sequences_own_whatever_happens(seed: int) -> None:
     draw = random.Random(seed)
-    lanes = Lanes(4)
+    lanes = Lanes(4, block_tokens=4)
     table = [[-1] * 40 for _ in range(4)]
     living = [sequence(draw.randrange(99)) for _ in range(7)]
     for _ in range(300):

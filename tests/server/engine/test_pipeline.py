@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 
 from weft.server.channel import Beams, Sampling
 from weft.server.config import EngineConfig
-from weft.server.engine.graphs import capture_decodes
+from weft.server.engine.graphs import capture_steps
 from weft.server.engine.plan import Plan
 from weft.server.engine.runner import Flight
 from weft.server.model.loader import load_model
@@ -38,11 +38,12 @@ class Ahead(Front):
         self.plans: list[Plan] = []
         runner = self.engine._runner
         if graphs:
-            runner.graphs = capture_decodes(
+            runner.graphs = capture_steps(
                 world.model,
                 self.engine.cache,
                 self.engine.arena,
                 max_rows=32,
+                max_tokens=200,
                 max_blocks=32,
                 capture=lambda step: step,
             )

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from weft.server.config import EngineConfig
-from weft.server.engine.graphs import capture_decodes
+from weft.server.engine.graphs import capture_steps
 from weft.server.engine.plan import Plan
 
 from .worlds import Front, World
@@ -11,14 +11,15 @@ from .worlds import Front, World
 CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=4)
 
 
-def test_graphs_take_the_decodes_and_the_rest_is_laid_out(world: World) -> None:
+def test_graphs_take_what_tells_no_prompt_and_the_rest_is_laid_out(world: World) -> None:
     with closing(Front(world, CONFIG)) as front:
         engine, runner = front.engine, front.engine._runner
-        graphs = capture_decodes(
+        graphs = capture_steps(
             world.model,
             engine.cache,
             engine.arena,
             max_rows=4,
+            max_tokens=200,
             max_blocks=32,
             capture=lambda step: step,
         )
@@ -32,8 +33,12 @@ def test_graphs_take_the_decodes_and_the_rest_is_laid_out(world: World) -> None:
         graphs.run = note  # type: ignore[method-assign, assignment]
         front.submit([5, 6, 7], max_tokens=4)
         front.step()
-        front.submit([8, 9], max_tokens=2, model="r8 on all")
+        front.submit([8, 9], max_tokens=2)
         front.finish()
-    steps = engine.stats().steps
-    assert sum(step.kind == "decode" for step in steps) == len(ran)
-    assert any(step.kind != "decode" for step in steps)
+        kinds = [step.kind for step in engine.stats().steps]
+        assert {"prefill", "mixed", "decode"} == set(kinds)
+        assert len(ran) == len(kinds)
+        front.submit([5, 6, 7], max_tokens=1, prompt_logprobs=0)
+        front.submit(list(range(1, 250)), max_tokens=1)
+        front.finish()
+        assert len(ran) == len(kinds)

@@ -1,5 +1,6 @@
 """Whole models through the kernels, in the interpreter, equal plain torch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.tiny import save_tiny_model
+from weft.kernels.query_tiles import cut_queries
 from weft.server.errors import ModelRefused
 from weft.server.model.attention import PagedAttention
 from weft.server.model.attention_kernels import KernelAttention
@@ -64,6 +66,24 @@ def test_heads_that_the_kernels_do_not_take_are_refused() -> None:
     message = r"gate 3 \(calls\): layer 7 has heads of 512, .* take at most 256"
     with pytest.raises(ModelRefused, match=message):
         KernelAttention((FULL, variant(index=7, v_head_dim=512)), torch.float32, CPU)
+
+
+@interpreted
+def test_tiles_that_a_step_brings_are_used_though_there_is_room_for_more() -> None:
+    batch, cache, written = make_step(FULL, [(20, 20), (1, 9)], torch.float32)
+    q, k, v = (torch.cat(parts) for parts in list(zip(*written, strict=True))[:3])
+    for name, new in (("k", k), ("v", v)):
+        getattr(cache, name)[0].flatten(0, 1).index_copy_(0, batch.cache_index_T, new)
+    attention = KernelAttention((FULL,), torch.float32, CPU)
+    [tokens] = attention.tile_tokens
+    outs = []
+    for brought in (False, True):
+        tiles = cut_queries(batch.indptr_B1, batch.kv_len_B, max_rows=tokens, capacity=9)
+        attention.begin(replace(batch, queries={tokens: tiles} if brought else None))
+        assert len(attention._queries[tokens].items) == (9 if brought else 2)
+        outs.append(attention.attend(q, cache.k[0], cache.v[0], FULL, None))
+        attention.end()
+    assert torch.equal(*outs)
 
 
 def test_layers_of_unlike_groups_have_tiles_of_their_own() -> None:
