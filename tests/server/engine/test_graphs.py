@@ -87,6 +87,26 @@ def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) 
     assert graphs.replay_of(3, adapted=True) is not graphs.replay_of(3, adapted=False)
 
 
+def test_all_graphs_write_their_logits_to_one_place(world: World, front: Front) -> None:
+    engine, outs = front.engine, []
+
+    def note(step: Replay) -> Replay:
+        outs.append(step())
+        return step
+
+    capture_steps(
+        world.model,
+        engine.cache,
+        engine.arena,
+        max_rows=2,
+        max_tokens=64,
+        max_blocks=32,
+        capture=note,
+    )
+    assert [len(out) for out in outs] == [3, 3, 2, 2, 1, 1]
+    assert len({out.data_ptr() for out in outs}) == 1
+
+
 def test_graphs_that_change_the_logits_are_not_used(
     world: World, front: Front, caplog: pytest.LogCaptureFixture
 ) -> None:

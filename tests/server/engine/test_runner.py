@@ -4,7 +4,8 @@ from contextlib import closing
 
 from weft.server.config import EngineConfig
 from weft.server.engine.graphs import capture_steps
-from weft.server.engine.plan import Plan
+from weft.server.engine.plan import Chunk, Plan
+from weft.server.engine.sequence import alone
 
 from .worlds import Front, World
 
@@ -39,6 +40,9 @@ def test_graphs_take_what_tells_no_prompt_and_the_rest_is_laid_out(world: World)
         assert {"prefill", "mixed", "decode"} == set(kinds)
         assert len(ran) == len(kinds)
         front.submit([5, 6, 7], max_tokens=1, prompt_logprobs=0)
+        front.finish()
         front.submit(list(range(1, 250)), max_tokens=1)
         front.finish()
         assert len(ran) == len(kinds)
+        drafted = Chunk(alone([5, 6, 7], num_blocks=1), 2, 3, drafts=(8,))
+        assert not graphs.takes(Plan((drafted,)))
