@@ -15,7 +15,12 @@ NEED_PROMPT = (State.WAITING, State.PREEMPTED)
 
 
 class Waiting:
-    """Owns the queue. A group is kept in its order, so that only groups have to be compared."""
+    """Owns the queue. A group is kept in its order, so that only groups have to be compared.
+
+    Attributes:
+        queued: What waits, with those who were promised a place.
+        promised: These.
+    """
 
     def __init__(self, order: Order) -> None:
         self.by_arrival: list[Sequence] = []
@@ -24,12 +29,7 @@ class Waiting:
         self._new: list[Sequence] = []  # not yet known whether they wait for their adapter
         self._open: Set[str | None] = frozenset()  # among those that are waited for, at last sight
         self._queued: dict[str, Queued] = {}
-        self.promised = Queued(0, 0)
-
-    @property
-    def queued(self) -> Queued:
-        """What waits, with those who were promised a place."""
-        return reduce(Queued.more, self._queued.values(), Queued(0, 0))
+        self.queued = self.promised = Queued(0, 0)
 
     def queued_of(self, tenant: str) -> Queued:
         """What waits of one tenant, with those who were promised a place."""
@@ -78,9 +78,11 @@ class Waiting:
         self._order.ledger.leave(sequence)
 
     def _count(self, tenant: str, size: Queued) -> None:
+        self.queued = self.queued.more(size)
         self._queued[tenant] = self.queued_of(tenant).more(size)
 
     def _discount(self, tenant: str, size: Queued) -> None:
+        self.queued = self.queued.less(size)
         self._queued[tenant] = self.queued_of(tenant).less(size)
         if not self._queued[tenant].sequences:
             del self._queued[tenant]
@@ -105,6 +107,7 @@ class Waiting:
         self._order.ledger.check_integrity(self.by_arrival)
         sizes = [Queued(s.num_rows, len(s.tokens)) for s in self.by_arrival]
         assert self.queued == reduce(Queued.more, sizes, self.promised)
+        assert self.queued == reduce(Queued.more, self._queued.values(), Queued(0, 0))
         grouped = []
         for digest, tenants in self._groups.items():
             assert tenants
