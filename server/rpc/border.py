@@ -167,11 +167,18 @@ class Border(grpc.aio.ServerInterceptor):
 
 
 async def _refuse(error: Exception, method: str, context: Context) -> NoReturn:
-    """End the call with the error's status; what is unforeseen goes to the log under an id."""
+    """End the call with the error's status; what is unforeseen goes to the log under an id.
+
+    A call whose caller has gone meanwhile is cancelled: nobody is left to be told.
+    """
     if isinstance(error, NotImplementedError):  # what the generated servicer raises
         name = method.rpartition("/")[2]
         error = Unsupported(f"{name} is not served by this server", field=name)
     error_id = uuid.uuid4().hex[:12]
     if row_of(error).reason == "INTERNAL":
         logger.error("%s failed, error %s", method, error_id, exc_info=error)
-    await context.abort_with_status(rpc_status.to_status(status_of(error, error_id=error_id)))
+    status = rpc_status.to_status(status_of(error, error_id=error_id))
+    try:
+        await context.abort_with_status(status)
+    except grpc.aio.InternalError as gone:
+        raise asyncio.CancelledError from gone

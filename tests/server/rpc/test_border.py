@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import grpc
 import grpc.aio
@@ -165,6 +166,28 @@ async def test_a_cancelled_stream_cancels_its_handler(weft: AsyncClient, service
         await service.waits.wait()
         await stream.aclose()
         await service.cancelled.wait()
+
+
+class Left:
+    """The context of a call whose caller's deadline passed while its error was on its way."""
+
+    peer = staticmethod(lambda: "ipv4:127.0.0.1:1")
+    invocation_metadata = staticmethod(lambda: (("authorization", "Bearer weft_alice"),))
+    time_remaining = staticmethod(lambda: 1.0)
+
+    async def abort_with_status(self, status: object) -> None:
+        raise grpc.aio.InternalError
+
+
+async def test_a_call_whose_caller_has_gone_is_cancelled(border: Border) -> None:
+    """gRPC writes the traceback of any other error, as if the server had failed."""
+
+    async def moved(request: object, context: Context) -> inference_pb2.GetModelResponse:
+        raise AliasConflict("moved", generation=3)
+
+    handle = border._unary("/weft.v1.InferenceService/GetModel", moved)
+    with pytest.raises(asyncio.CancelledError):
+        await handle(inference_pb2.GetModelRequest(), cast("Context", Left()))
 
 
 async def test_streams_that_are_cancelled_at_any_moment_are_cleaned_up(
