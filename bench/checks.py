@@ -1,6 +1,7 @@
 """What must hold before anything is timed: deltas by the definition, tokens as alone."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -144,8 +145,9 @@ def check_deltas(engine: Engine, model: LoadedModel, digests: Sequence[str | Non
 
 def _slot_of(engine: Engine, digest: str) -> int:
     """The row of an adapter that stays where it is, since nothing runs meanwhile."""
-    engine.residency.want(digest, PEER, now=0.0)
-    slot = engine.residency.acquire(digest, now=0.0)
+    now = time.monotonic()  # the engine's clock: arrivals fade by it
+    engine.residency.want(digest, PEER, now=now)
+    slot = engine.residency.acquire(digest, now=now)
     assert slot is not None
     engine.residency.release(digest)
     return slot
