@@ -36,20 +36,26 @@ WAIT_S = 5.0
 
 
 class Request(NamedTuple):
-    """A prompt for an adapter, or for the base; greedy, of exactly `new_tokens`."""
+    """A prompt for an adapter, or for the base; of exactly `new_tokens`, greedy unless it says."""
 
     tokens: list[int]
     digest: str | None
     new_tokens: int
+    sampling: Sampling = Sampling()
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back of one request."""
+    """What came back of one request.
+
+    Attributes:
+        num_draws: Steps that drew for it, whatever the number of tokens that each brought.
+    """
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     finished: Finished | None = None
+    num_draws: int = 0
 
 
 class Run(NamedTuple):
@@ -185,7 +191,7 @@ class Driver:
                 stream=stream,
                 digest=request.digest,
                 tokens=request.tokens,
-                sampling=Sampling(),
+                sampling=request.sampling,
                 max_tokens=request.new_tokens,
                 stop_tokens=frozenset(),
                 salt=str(self._num_runs),
@@ -214,6 +220,8 @@ class Driver:
                     self._answers[stream].tokens.append(token)
                     if logprob is not None:
                         self._answers[stream].logprobs.append(logprob)
+                for stream in set(message.streams):
+                    self._answers[stream].num_draws += 1
             case Finished():
                 self._answers[message.stream].finished = message
             case Failed():

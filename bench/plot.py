@@ -17,7 +17,8 @@ def draw_record(record: Record) -> str:
     figures = MAIN_FIGURES.get(record.suite.partition("-")[0], RATE)
     cells = [cell for cell in record.cells if cell.figure in figures]
     unit = cells[0].unit if cells else ""
-    return draw_bars(_title(record), unit, [_bar(cell) for cell in cells])
+    bars = [_bar(cell) for cell in cells if cell.unit == unit]
+    return draw_bars(_title(record), unit, bars)
 
 
 def _title(record: Record) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .engine.table import summarise_engine
+from .engine.table import list_drafts, summarise_engine
 from .floors import Ceilings
 from .kernel_table import list_cases, summarise_kernels
 from .machine import ABSENT
@@ -33,6 +33,8 @@ def write_table(record: Record) -> str:
     text = write_summary(record)
     if is_of_kernels(record) and record.cells:
         text += "\n".join(["", *list_cases(record), ""])
+    if is_of_engine(record) and (drafts := list_drafts(record)):
+        text += "\n".join(["", *drafts, ""])
     return text
 
 

@@ -41,7 +41,7 @@ def engine(
     recording: Recording,
 ) -> None:
     """Time an engine in this process, with random weights: decode steps, the price of LoRA in
-    them and in prefills, loads, and a start; judge goals P2 and P3.
+    them and in prefills, loads, a start, and drafts beside none; judge goals P2 and P3.
 
     A run ends after --minutes; what is left runs with --done, or in slices, whose records `weft
     bench report` makes one. Shapes other than 8b have smaller batches and prompts.

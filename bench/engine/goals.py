@@ -1,4 +1,5 @@
-"""Goals P2 and P3, which are stated for an 8B on an H200, and judged by whole steps."""
+"""Goals P2 and P3, which are stated for an 8B on an H200, and judged by whole steps; and whether
+drafts change tokens, on any machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,10 +8,11 @@ from weft.bench.cases import BASE, WEFT
 from weft.bench.goals import Verdict
 from weft.bench.record import Cell, Ratio, Value
 
-from .names import SHARED, STEP, decode_name, distinct_name, tax_name
+from .names import DIFFERING, SHARED, STEP, decode_name, distinct_name, tax_name
 
 P2_SHARED, P2_DISTINCT = 0.03, 0.08
 P3_FLOOR = 1.25
+TOKENS = "tokens with drafts"
 CONTEXT, BATCHES, TAX_BATCH, RANK = 1024, (1, 32, 128), 32, 16
 
 
@@ -21,14 +23,15 @@ def judge_engine(
     shape: str,
     hardware: Mapping[str, Value],
 ) -> list[Verdict]:
-    """The price of LoRA at batch 32, and decode steps over the time that their bytes take."""
+    """The price of LoRA at batch 32, decode steps over the time that their bytes take, and tokens
+    with drafts."""
     verdicts = [_judge_tax(cells, ratios), _judge_steps(cells)]
-    if shape == "8b" and "H200" in str(hardware.get("gpu", "")):
-        return verdicts
-    return [
-        replace(verdict, met=None, margin=f"{verdict.margin}; stated for an 8B on an H200")
-        for verdict in verdicts
-    ]
+    if shape != "8b" or "H200" not in str(hardware.get("gpu", "")):
+        verdicts = [
+            replace(verdict, met=None, margin=f"{verdict.margin}; stated for an 8B on an H200")
+            for verdict in verdicts
+        ]
+    return [*verdicts, _judge_drafts(cells)]
 
 
 def _judge_tax(cells: Sequence[Cell], ratios: Sequence[Ratio]) -> Verdict:
@@ -57,6 +60,21 @@ def _judge_steps(cells: Sequence[Cell]) -> Verdict:
     met = all(over <= P3_FLOOR for over in times.values())
     judged = None if met and len(times) < len(BATCHES) else met
     return Verdict("P3", judged, f"{margin} (goal {P3_FLOOR:g})")
+
+
+def _judge_drafts(cells: Sequence[Cell]) -> Verdict:
+    """In float32 none may differ; in 16 bits rounding decides near-ties, as company does."""
+    own = [cell for cell in cells if cell.figure == DIFFERING]
+    if not own:
+        return Verdict(TOKENS, None, "no drafts were timed")
+    num = sum(int(sample) for cell in own for sample in cell.samples)
+    num_all = sum(int(cell.parameters["sequences"]) * len(cell.samples) for cell in own)
+    margin = f"{num} of {num_all} sequences differ from those without"
+    if not num:
+        return Verdict(TOKENS, True, margin)
+    if all(cell.parameters["dtype"] == "float32" for cell in own):
+        return Verdict(TOKENS, False, margin)
+    return Verdict(TOKENS, None, f"{margin}; rounding decides near-ties")
 
 
 def _tax(ratios: Sequence[Ratio], case: str, name: str) -> float | None:

@@ -9,6 +9,10 @@ VISIBLE, COPY, SHIFT = "visible", "copy", "step_p99"
 """From asking until a step may name it; of that, the copy; and the slowest steps beside copies."""
 IDLE, QUIET, BESIDE = "idle", "quiet", "beside decodes"
 SHARED = "1"
+RATE, DRAFTED, RIGHT, DIFFERING = "rate", "drafts", "right_drafts", "differing"
+"""Of a visit: new tokens per second, drafts, those that were right, and sequences whose tokens are
+not those without drafts."""
+PLAIN = "without drafts"
 
 
 def decode_name(batch: int, context: int) -> str:

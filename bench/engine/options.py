@@ -15,6 +15,7 @@ class Part(StrEnum):
     TAX = "tax"
     PREFILL = "prefill"
     LOADS = "loads"
+    DRAFTS = "drafts"
     START = "start-up"
 
 
@@ -30,6 +31,8 @@ class Grid:
         prompts: Tokens of the prefills.
         warm_up: Steps before those that are timed.
         steps: Steps that are timed at each visit.
+        drafted: Sequences of the batches with drafts and without.
+        drafted_tokens: What each of them generates at a visit.
     """
 
     context: int
@@ -39,14 +42,16 @@ class Grid:
     prompts: tuple[int, ...]
     warm_up: int
     steps: int
+    drafted: tuple[int, ...] = (1, 32, 128)
+    drafted_tokens: int = 512
 
 
 FULL = Grid(1024, 8192, (1, 32, 128), 8, (512, 2048, 8192), warm_up=50, steps=200)
 GRIDS = {
     "8b": FULL,
     "7b": Grid(1024, 3072, (1, 32, 128), 8, (512, 2048), warm_up=50, steps=200),
-    "82m": Grid(128, 512, (1, 8, 16), 4, (64, 256, 1024), warm_up=4, steps=16),
-    "tiny": Grid(16, 48, (1, 2, 4), 2, (8, 48), warm_up=1, steps=4),
+    "82m": Grid(128, 512, (1, 8, 16), 4, (64, 256, 1024), 4, 16, (1, 4, 16), 96),
+    "tiny": Grid(16, 48, (1, 2, 4), 2, (8, 48), 1, 4, (1, 4), 16),
 }
 
 

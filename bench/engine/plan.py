@@ -8,6 +8,7 @@ from weft.bench.cases import BASE
 from weft.bench.trials import Outcome
 
 from .decode import time_decodes
+from .drafts import Text, time_drafts
 from .loads import time_loads
 from .names import SHARED, decode_name, distinct_name, tax_name
 from .options import Grid, Part, StepOptions
@@ -54,6 +55,11 @@ def _all_cases(grid: Grid) -> Iterator[Planned]:
         name = f"{Part.LOADS} r{rank}"
         run = partial(time_loads, case=name, rank=rank, batch=batch, context=grid.context)
         yield Planned(Part.LOADS, name, run)
+    for num_rows in grid.drafted:
+        for text in Text:
+            name = f"{Part.DRAFTS} {num_rows} x {grid.drafted_tokens} {text}"
+            run = partial(_drafts, case=name, num_rows=num_rows, text=text)
+            yield Planned(Part.DRAFTS, name, run)
 
 
 def _decodes(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -101,3 +107,10 @@ def _prefill(bench: Workbench, *, case: str, num_tokens: int, num_rows: int) -> 
     contenders: dict[str, Rows] = {BASE: [None] * num_rows}
     contenders |= {f"{num_rows} r{rank}": bench.loras(rank, num_rows) for rank in RANKS}
     return time_prefills(bench, case, num_tokens=num_tokens, contenders=contenders)
+
+
+def _drafts(bench: Workbench, *, case: str, num_rows: int, text: Text) -> Outcome:
+    """Every other row has an adapter of its own."""
+    loras = bench.loras(RANKS[0], num_rows // 2)
+    rows = [loras[i // 2] if i % 2 else None for i in range(num_rows)]
+    return time_drafts(bench, case, rows=rows, text=text)

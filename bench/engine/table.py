@@ -1,4 +1,4 @@
-"""The figures of an engine's record: steps, prefills, loads and the start, in a few lines."""
+"""The figures of an engine's record: steps, prefills, drafts, loads and the start, in few lines."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,28 @@ from weft.bench.cases import BASE, WEFT
 from weft.bench.markdown import align_table
 from weft.bench.record import Cell, Record
 
-from .names import BESIDE, COPY, FORWARD, GRAPH, IDLE, PREFILL, SHIFT, STEP, VISIBLE
+from .names import (
+    BESIDE,
+    COPY,
+    DIFFERING,
+    DRAFTED,
+    FORWARD,
+    GRAPH,
+    IDLE,
+    PREFILL,
+    RATE,
+    RIGHT,
+    SHIFT,
+    STEP,
+    VISIBLE,
+)
 from .options import Part
 
 
 def summarise_engine(record: Record) -> list[str]:
-    """Steps and prefills over their floors and the base; loads; what a start takes."""
-    tables = [_steps(record), _prefills(record), [*_loads(record), *_start(record)]]
+    """Steps and prefills over their floors and the base; loads; a start; what drafts bring."""
+    lines = [*_loads(record), *_start(record), *_drafts(record)]
+    tables = [_steps(record), _prefills(record), lines]
     return [line for table in tables if table for line in ("", *table)]
 
 
@@ -52,6 +67,39 @@ def _prefills(record: Record) -> list[str]:
     headings = list(dict.fromkeys(heading for row in rows.values() for heading in row))
     lines = [(case, *(row.get(heading, "") for heading in headings)) for case, row in rows.items()]
     return align_table(["case", *headings], lines) if lines else []
+
+
+def _drafts(record: Record) -> Iterator[str]:
+    """A line, for all batches of all texts."""
+    ratios = [ratio for ratio in record.ratios if ratio.figure == RATE]
+    if ratios:
+        found = (f"{r.case.removeprefix(Part.DRAFTS).strip()} {r.median:.2f}" for r in ratios)
+        yield f"* {Part.DRAFTS}, tokens/s over those without: {', '.join(found)}"
+
+
+def list_drafts(record: Record) -> list[str]:
+    """A row per batch and text."""
+    cells = {(cell.case, cell.contender, cell.figure): cell for cell in record.cells}
+    rows = []
+    for ratio in record.ratios:
+        if ratio.figure == RATE:
+            with_drafts, without = (cells[ratio.case, c, RATE] for c in (ratio.above, ratio.below))
+            num, num_right, differing = (
+                sum(cells[ratio.case, ratio.above, figure].samples)
+                for figure in (DRAFTED, RIGHT, DIFFERING)
+            )
+            num_all = int(with_drafts.parameters["sequences"]) * len(with_drafts.samples)
+            row = (
+                ratio.case,
+                f"{without.median:,.1f}",
+                f"{with_drafts.median:,.1f}",
+                f"{ratio.median:.2f} ({min(ratio.rounds):.2f} to {max(ratio.rounds):.2f})",
+                f"{num_right:.0f} of {num:.0f}" + (f" ({num_right / num:.0%})" if num else ""),
+                f"{differing:.0f} of {num_all}",
+            )
+            rows.append(row)
+    headings = ["case", "tokens/s:", "with drafts:", "ratio:", "drafts right:", "differ:"]
+    return align_table(headings, rows) if rows else []
 
 
 def _who(cell: Cell) -> str:

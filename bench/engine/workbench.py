@@ -87,12 +87,14 @@ class Workbench:
         loras: Sequence[Lora] = (),
         num_resident: int | None = None,
         graphs: bool = True,
+        speculate: int | None = None,
     ) -> Iterator[Driver]:
         """An engine with room for so many sequences of so many tokens, and these adapters.
 
         Args:
             num_resident: Adapters that the arena has room for; None = all.
             graphs: Capture decodes, on CUDA; it takes seconds.
+            speculate: Drafts that a decode may have; None = no drafts.
         """
         free_memory(self.device)
         size = self.base.model.dtype.itemsize
@@ -105,6 +107,7 @@ class Workbench:
             kv_bytes=blocks * BLOCK_TOKENS * self.base.cost.kv_token_bytes,
             arena_bytes=num * largest or MIN_BYTES,
             graphs=graphs,
+            speculate=speculate,
             host_bytes=(2 if num_resident is None else len(loras)) * largest or MIN_BYTES,
         )
         images = {lora.digest: lora.image for lora in loras}

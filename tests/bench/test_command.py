@@ -29,7 +29,7 @@ def test_help_needs_no_torch() -> None:
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "--part [decode|tax|prefill|loads|start-up]" in done.stdout
+    assert "--part [decode|tax|prefill|loads|drafts|start-up]" in done.stdout
 
 
 def test_plug_in_is_found_by_the_cli() -> None:

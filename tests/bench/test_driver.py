@@ -5,6 +5,7 @@ import pytest
 from weft.bench.bed import Bed
 from weft.bench.driver import Request
 from weft.bench.errors import RunFailed
+from weft.server.channel import Sampling
 
 
 def test_run_answers_every_request_in_order_and_loads_what_it_needs(bed: Bed) -> None:
@@ -30,6 +31,14 @@ def test_steps_account_for_every_token(bed: Bed) -> None:
     run = bed.driver.run([Request([1, 2, 3], None, 5), Request([4, 5], None, 5)])
     assert sum(step.tokens for step in run.steps) == 5 + 2 * 4
     assert {step.kind for step in run.steps} == {"prefill", "decode"}
+
+
+def test_request_says_how_it_is_drawn(bed: Bed) -> None:
+    samplings = [Sampling(), *(Sampling(temperature=2.0, seed=seed) for seed in (1, 2, 2))]
+    run = bed.driver.run([Request([1, 2, 3], None, 6, sampling) for sampling in samplings])
+    greedy, one, other, same = (answer.tokens for answer in run.answers)
+    assert greedy != one != other == same
+    assert [answer.num_draws for answer in run.answers] == [6] * 4
 
 
 def test_request_that_can_never_run_ends_the_run(bed: Bed) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from weft.bench.plot import draw_record
+from weft.bench.record import Cell
 
 from .kernel_records import SIDE_BY_SIDE
 from .test_record import RECORD
@@ -14,6 +15,13 @@ def test_engine_suite_is_drawn_by_its_rates() -> None:
     assert len(numbers(svg, "rect", "width")) == 2
     assert "engine-tiny, commit 0123456789ab, one" in texts(svg)
     assert {"weft base", "peer", "tokens/s"} <= set(texts(svg))
+
+
+def test_bars_have_one_unit() -> None:
+    step = Cell("weft base", "step", "ms", [5.0])
+    svg = draw_record(replace(RECORD, cells=[step, *RECORD.cells]))
+    assert len(numbers(svg, "rect", "width")) == 1
+    assert "tokens/s" not in texts(svg)
 
 
 def test_record_without_figures_is_drawn_too() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from weft.bench.engine.goals import judge_engine
-from weft.bench.record import Cell, Ratio
+from weft.bench.record import Cell, Ratio, Value
 
 H200 = {"gpu": "NVIDIA H200"}
 
@@ -43,7 +43,7 @@ def test_price_is_bounded_by_the_bytes_of_the_adapters(
     shared: float, distinct: float, met: bool
 ) -> None:
     cells, ratios = tax(shared, distinct)
-    price, _ = judge_engine(cells, ratios, shape="8b", hardware=H200)
+    price, *_ = judge_engine(cells, ratios, shape="8b", hardware=H200)
     assert price.met is met
     assert "goal 20.5%" in price.margin
 
@@ -58,7 +58,7 @@ def test_price_is_bounded_by_the_bytes_of_the_adapters(
     ],
 )
 def test_steps_are_judged_over_their_floors(times: dict[int, float], met: bool | None) -> None:
-    _, verdict = judge_engine(steps(times), [], shape="8b", hardware=H200)
+    _, verdict, _ = judge_engine(steps(times), [], shape="8b", hardware=H200)
     assert verdict.met is met
 
 
@@ -66,9 +66,32 @@ def test_steps_are_judged_over_their_floors(times: dict[int, float], met: bool |
 def test_goals_are_stated_for_one_shape_and_machine(shape: str, gpu: str) -> None:
     cells, ratios = tax(0, 0)
     verdicts = judge_engine([*cells, *steps({1: 9.0})], ratios, shape=shape, hardware={"gpu": gpu})
-    assert [verdict.met for verdict in verdicts] == [None, None]
-    assert all("stated for an 8B on an H200" in verdict.margin for verdict in verdicts)
+    assert [verdict.met for verdict in verdicts] == [None, None, None]
+    assert ["stated for an 8B on an H200" in verdict.margin for verdict in verdicts] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_nothing_timed_is_not_judged() -> None:
-    assert [v.met for v in judge_engine([], [], shape="8b", hardware=H200)] == [None, None]
+    assert [v.met for v in judge_engine([], [], shape="8b", hardware=H200)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "samples", "met"),
+    [
+        ("float32", [0, 0], True),
+        ("float32", [0, 1], False),
+        ("bfloat16", [0, 0], True),
+        ("bfloat16", [0, 1], None),
+    ],
+)
+def test_only_rounding_may_part_tokens_with_drafts(
+    dtype: str, samples: list[float], met: bool | None
+) -> None:
+    parameters: dict[str, Value] = {"sequences": 4, "dtype": dtype}
+    cell = Cell("weft 4 drafts", "differing", "sequences", samples, None, "x", parameters)
+    *_, verdict = judge_engine([cell], [], shape="82m", hardware={})
+    assert verdict.met is met
+    assert f"{sum(samples)} of 8 sequences" in verdict.margin
