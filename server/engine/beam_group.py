@@ -97,7 +97,6 @@ class BeamGroup:
         if self.beams:
             columns = zip(*(beam.tokens for beam in self.beams), strict=True)
             self.num_shared = next(at for at, tokens in enumerate(columns) if len({*tokens}) > 1)
-            self._leader.num_charged = max(beam.num_charged for beam in self.beams)
 
     def check_integrity(self) -> None:
         """Assert that the beams are in lockstep, and that either they or the leader have blocks."""

@@ -52,7 +52,11 @@ class Ledger:
             sequence.num_charged = sequence.num_computed
 
     def serve(self, sequence: Sequence, stop: int) -> None:
-        """Charge the tokens up to `stop`, once: what is computed again after preemption is free."""
+        """Charge the tokens up to `stop`, once for as long as the sequence holds their blocks.
+
+        What it computes again after preemption it takes again: were that free, one that loses its
+        blocks to another each time could go before that other for ever.
+        """
         start, num_prompt = sequence.num_charged, len(sequence.request.tokens)
         if stop <= start:
             return

@@ -43,7 +43,7 @@ class Sequence:
         blocks: Block table.
         keys: Keys of its full blocks, as far as they were needed.
         constraint: Its place in the grammar that the request gives, if it gives one.
-        num_charged: Leading tokens that its tenant has been charged for.
+        num_charged: Leading tokens whose blocks it holds and that its tenant has been charged for.
         slot: Row of the offset table, pinned while it runs; None for the base and while it waits.
         num_preemptions: How often it lost its blocks; draws of before are passed over.
         num_told: Leading positions whose log-probabilities the front has, where it asked for them.

@@ -72,7 +72,8 @@ class BlockTables:
         for row in sequence.rows:
             self._blocks.release(row.blocks)
             row.blocks = []
-        sequence.num_computed = 0
+            row.num_charged = 0
+        sequence.num_computed = sequence.num_charged = 0
         if sequence.group is not None:
             sequence.group.join()
 

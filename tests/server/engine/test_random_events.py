@@ -1,12 +1,14 @@
 """Scheduler, residency and KV cache under random events: their books, and what they promise."""
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -74,14 +76,27 @@ class Events(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        scheduling = SchedulingConfig(policy=self.policy, ageing_s=5.0)
-        self.bench = Bench(LIMITS, num_blocks=20, arena_images=2, scheduling=scheduling)
+        self.bench = Bench()
         self.memory = Memory()
         self.fetches: list[Fetch] = []
         self.loads: deque[Open | Copy] = deque()
         self.open: set[int] = set()
         self.slots: dict[int, str] = {}
         self.flight: Plan | None = None
+
+    @initialize(
+        num_blocks=st.sampled_from([16, 20]),
+        arena_images=st.integers(1, 3),
+        budget=st.sampled_from([4, 16]),
+    )
+    def start(self, num_blocks: int, arena_images: int, budget: int) -> None:
+        self.bench = Bench(
+            replace(LIMITS, max_batch_tokens=budget),
+            num_blocks=num_blocks,
+            arena_images=arena_images,
+            scheduling=SchedulingConfig(policy=self.policy, ageing_s=5.0),
+        )
+        self.max_batch_tokens = budget
 
     # Events
 
@@ -235,7 +250,7 @@ class Events(RuleBasedStateMachine):
     # Promises
 
     def check_plan(self, plan: Plan) -> None:
-        assert plan.num_tokens <= LIMITS.max_batch_tokens
+        assert plan.num_tokens <= self.max_batch_tokens
         assert len(plan.chunks) <= LIMITS.max_sequences
         in_flight = {}  # tokens that the step in flight has computed when this one runs
         if self.flight is not None:
@@ -278,7 +293,7 @@ class Events(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everybody ends once loads succeed and time passes."""
-        for _ in range(600):
+        for _ in range(3000):
             if not self.open:
                 break
             while self.fetches:

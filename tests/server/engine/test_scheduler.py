@@ -540,6 +540,17 @@ def test_parked_sequence_goes_on_though_a_tenant_who_lacks_blocks_is_before_it()
     assert bench.scheduler.num_parks > 0
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_who_lost_its_blocks_does_not_go_before_who_took_them_for_ever(policy: str) -> None:
+    limits = replace(LIMITS, max_batch_tokens=4, max_sequences=4)
+    scheduling = SchedulingConfig(policy=policy)
+    bench = Bench(limits, arena_images=2, num_blocks=12, scheduling=scheduling)
+    bench.submit(prompt(35), max_tokens=3, digest="sha256:b")
+    bench.submit(prompt(25, first=100), max_tokens=8, digest="sha256:a")
+    bench.submit(prompt(35, first=200), max_tokens=8)
+    bench.finish()
+
+
 requests = st.lists(
     st.tuples(st.integers(1, 40), st.integers(1, 20), st.sampled_from([None, "a", "b", "c"])),
     min_size=1,
