@@ -1,10 +1,10 @@
-"""Steps from graphs equal those laid out anew. Here a replay runs the captured step again;
-on a GPU it is a CUDA graph."""
+"""Steps from graphs equal those laid out anew; on a GPU a replay is a CUDA graph."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor
 
 from weft.kernels import Arena
 from weft.server.config import EngineConfig
@@ -21,13 +21,9 @@ from weft.server.model.adapt import kernel_sites
 from weft.server.model.kv_cache import KVCache
 from weft.server.model.loader import load_model
 
-from .worlds import Front, World
+from .worlds import Front, World, capture_graphs
 
 CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=6)
-
-
-def again(step: Replay) -> Replay:
-    return step
 
 
 @pytest.fixture
@@ -53,15 +49,7 @@ def test_mixed_steps_have_room_for_every_sequence_and_padding() -> None:
 
 def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) -> None:
     engine = front.engine
-    graphs = capture_steps(
-        world.model,
-        engine.cache,
-        engine.arena,
-        max_rows=6,
-        max_tokens=200,
-        max_blocks=32,
-        capture=again,
-    )
+    graphs = capture_graphs(front, max_rows=6)
     assert graphs is not None
     took: list[bool] = []
     takes = graphs.takes
@@ -87,42 +75,25 @@ def test_an_engine_on_graphs_answers_as_one_without(world: World, front: Front) 
     assert graphs.replay_of(3, adapted=True) is not graphs.replay_of(3, adapted=False)
 
 
-def test_all_graphs_write_their_logits_to_one_place(world: World, front: Front) -> None:
-    engine, outs = front.engine, []
+def test_all_graphs_write_their_logits_to_one_place(front: Front) -> None:
+    outs: list[Tensor] = []
 
     def note(step: Replay) -> Replay:
         outs.append(step())
         return step
 
-    capture_steps(
-        world.model,
-        engine.cache,
-        engine.arena,
-        max_rows=2,
-        max_tokens=64,
-        max_blocks=32,
-        capture=note,
-    )
+    capture_graphs(front, max_rows=2, max_tokens=64, capture=note)
     assert [len(out) for out in outs] == [3, 3, 2, 2, 1, 1]
     assert len({out.data_ptr() for out in outs}) == 1
 
 
 def test_graphs_that_change_the_logits_are_not_used(
-    world: World, front: Front, caplog: pytest.LogCaptureFixture
+    front: Front, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(step: Replay) -> Replay:
         return lambda: step() * 1.5
 
-    engine = front.engine
-    graphs = capture_steps(
-        world.model,
-        engine.cache,
-        engine.arena,
-        max_rows=2,
-        max_tokens=200,
-        max_blocks=32,
-        capture=broken,
-    )
+    graphs = capture_graphs(front, max_rows=2, capture=broken)
     assert graphs is None
     assert "change the logits by 0.5" in caplog.text
 

@@ -14,12 +14,11 @@ from llguidance import LLMatcher
 
 from weft.server.channel import Beams, Sampling
 from weft.server.config import EngineConfig
-from weft.server.engine.graphs import capture_steps
 from weft.server.engine.plan import Plan
 from weft.server.engine.runner import Flight
 from weft.server.model.loader import load_model
 
-from .worlds import FRONT, LORAS, Answer, Front, World
+from .worlds import FRONT, LORAS, Answer, Front, World, capture_graphs
 
 CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=32)
 BLOCK_BYTES = 8_192
@@ -38,15 +37,7 @@ class Ahead(Front):
         self.plans: list[Plan] = []
         runner = self.engine._runner
         if graphs:
-            runner.graphs = capture_steps(
-                world.model,
-                self.engine.cache,
-                self.engine.arena,
-                max_rows=32,
-                max_tokens=200,
-                max_blocks=32,
-                capture=lambda step: step,
-            )
+            runner.graphs = capture_graphs(self, max_rows=32)
         launch = runner.launch
 
         def note(plan: Plan, *, after: Flight | None, now: float) -> Flight:

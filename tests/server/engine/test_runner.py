@@ -3,11 +3,10 @@
 from contextlib import closing
 
 from weft.server.config import EngineConfig
-from weft.server.engine.graphs import capture_steps
 from weft.server.engine.plan import Chunk, Plan
 from weft.server.engine.sequence import alone
 
-from .worlds import Front, World
+from .worlds import Front, World, capture_graphs
 
 CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=4)
 
@@ -15,15 +14,7 @@ CONFIG = EngineConfig(kv_bytes=1_000_000, arena_bytes=4_000_000, max_sequences=4
 def test_graphs_take_what_tells_no_prompt_and_the_rest_is_laid_out(world: World) -> None:
     with closing(Front(world, CONFIG)) as front:
         engine, runner = front.engine, front.engine._runner
-        graphs = capture_steps(
-            world.model,
-            engine.cache,
-            engine.arena,
-            max_rows=4,
-            max_tokens=200,
-            max_blocks=32,
-            capture=lambda step: step,
-        )
+        graphs = capture_graphs(front, max_rows=4)
         assert graphs is not None
         runner.graphs, run, ran = graphs, graphs.run, []
 

@@ -41,6 +41,7 @@ from weft.server.channel import (
 )
 from weft.server.config import EngineConfig
 from weft.server.engine.engine import Engine
+from weft.server.engine.graphs import Capture, StepGraphs, capture_steps
 from weft.server.model.facts import base_facts
 from weft.server.model.loader import LoadedModel, load_model
 
@@ -322,3 +323,19 @@ class Reference:
             input_ids=prompt, attention_mask=torch.ones_like(prompt), **options
         )
         return list(found[0, len(tokens) :].tolist())
+
+
+def capture_graphs(
+    front: Front, *, max_rows: int, max_tokens: int = 200, capture: Capture = lambda step: step
+) -> StepGraphs | None:
+    """Capture the steps of a front's engine; off a GPU a replay runs the captured step again."""
+    engine = front.engine
+    return capture_steps(
+        front.world.model,
+        engine.cache,
+        engine.arena,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        max_blocks=32,
+        capture=capture,
+    )
