@@ -93,7 +93,7 @@ class Workbench:
 
         Args:
             num_resident: Adapters that the arena has room for; None = all.
-            graphs: Capture decodes, on CUDA; it takes seconds.
+            graphs: Capture steps, on CUDA; it takes seconds.
             speculate: Drafts that a decode may have; None = no drafts.
         """
         free_memory(self.device)

@@ -1,6 +1,6 @@
 """Which lane of the device's block table is whose.
 
-The table of every sequence that decodes stays on the device; a step sends what has changed in it.
+The table of every sequence that runs stays on the device; a step sends what has changed in it.
 """
 
 from collections import OrderedDict
@@ -34,7 +34,7 @@ class Lane:
 
 
 class Lanes:
-    """Gives every sequence of a step a lane; who has not decoded for longest loses his.
+    """Gives every sequence of a step a lane; who has not run for longest loses his.
 
     An entry is final, as long as the sequence keeps its list, once its block has become full: that
     is when it can turn out to be computed already.
